@@ -1,0 +1,50 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An action: one act on one VM, with what must hold before it and how it is undone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Change:
+    """One named field, before and after, in the order in which the fields are written."""
+
+    field: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
+class Inverse:
+    """How the act is undone: the same fields, set back by the operation named, and when that takes effect."""
+
+    operation: str
+    when: str  # one of vm.INVERSES
+
+
+@dataclass(frozen=True)
+class Action:
+    """An act is one operation on one resource of one VM; it is wholly done or wholly undone."""
+
+    action_id: str  # unique in its plan, "a0001", in the order of planning
+    unique_id: str
+    vm_name: str
+    endpoint: str
+    host_id: str
+    host_set: str
+    tenant: str
+    operation: str
+    resource: str
+    direction: str
+    mode: str  # recommend, approve or auto, as the sizing policy gave it for this scope and class of act
+    size_before: int
+    size_after: int
+    changes: tuple[Change, ...]
+    generation: str  # the VM's generation must still be this
+    inverse: Inverse
+    restart: bool
+    reason: str
+    wave: int = 0
+    after: tuple[str, ...] = ()  # action_ids that must be done first

@@ -1,0 +1,112 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Records to JSON and back, strictly: a field too many, too few or of another type is one error that names its path.
+
+A record is a frozen dataclass. An artifact is a record with ``KIND`` and ``VERSION``; its JSON form carries both as
+``schema`` ("headroom.plan/1").
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from .._core.errors import HeadroomError
+
+T = TypeVar("T")
+
+
+class Artifact(Protocol):
+    """A record that stands on its own in the artifact store."""
+
+    KIND: ClassVar[str]
+    VERSION: ClassVar[int]
+
+
+A = TypeVar("A", bound=Artifact)
+
+
+def encode(record: Any) -> Any:
+    """Dataclasses to objects, tuples to lists; all else stays."""
+    if dataclasses.is_dataclass(record):
+        return {field.name: encode(getattr(record, field.name)) for field in dataclasses.fields(record)}
+    if isinstance(record, (list, tuple)):
+        return [encode(item) for item in record]
+    if isinstance(record, dict):
+        return {key: encode(item) for key, item in record.items()}
+    return record
+
+
+def decode(kind: type[T], data: Any, *, path: str = "$") -> T:
+    """Build a record of the dataclass from parsed JSON. Raises ``record.invalid``."""
+    if not isinstance(data, dict):
+        raise _invalid(path, "must be an object")
+    hints = _hints(kind)
+    names = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    required = {
+        field.name
+        for field in dataclasses.fields(kind)  # type: ignore[arg-type]
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    }
+    for name in sorted(set(data) - names):
+        raise _invalid(f"{path}.{name}", "is not a field of this schema")
+    for name in sorted(required - set(data)):
+        raise _invalid(f"{path}.{name}", "is missing")
+    return kind(**{name: _value(hints[name], data[name], f"{path}.{name}") for name in data})
+
+
+def encode_artifact(artifact: Artifact) -> dict[str, Any]:
+    """The object that is stored: the record's fields and its schema."""
+    return {"schema": f"headroom.{artifact.KIND}/{artifact.VERSION}", **encode(artifact)}
+
+
+def decode_artifact(kind: type[A], data: Any) -> A:
+    """Read an artifact of this kind. Raises ``schema.missing``, ``schema.other``, ``schema.newer``, ``record.invalid``."""
+    schema = data.get("schema") if isinstance(data, dict) else None
+    name, _, version = schema.rpartition("/") if isinstance(schema, str) else ("", "", "")
+    if not name or not version.isdigit():
+        raise HeadroomError(
+            "schema.missing", "This artifact names no schema.", advice=f"A headroom.{kind.KIND}/{kind.VERSION} is expected."
+        )
+    if name != f"headroom.{kind.KIND}":
+        raise HeadroomError(
+            "schema.other", f"This artifact is a {schema}, not a {kind.KIND}.", advice=f"Give the digest of a {kind.KIND}."
+        )
+    if int(version) != kind.VERSION:
+        newer = int(version) > kind.VERSION
+        raise HeadroomError(
+            "schema.newer" if newer else "schema.older",
+            f"This artifact is a {schema}; this release reads version {kind.VERSION}.",
+            advice="Upgrade headroom.fleet." if newer else "Make the artifact again.",
+        )
+    return decode(kind, {key: item for key, item in data.items() if key != "schema"})
+
+
+def _hints(kind: Any, _known: dict[Any, dict[str, Any]] = {}) -> dict[str, Any]:  # noqa: B006 - a cache on purpose
+    if kind not in _known:
+        _known[kind] = typing.get_type_hints(kind)
+    return _known[kind]
+
+
+def _value(hint: Any, value: Any, path: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Union:  # Optional[X] is the only union in records
+        return None if value is None else _value(arguments[0], value, path)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise _invalid(path, "must be a list")
+        return tuple(_value(arguments[0], item, f"{path}[{index}]") for index, item in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise _invalid(path, "must be an object")
+        return {key: _value(arguments[1], item, f"{path}.{key}") for key, item in value.items()}
+    if dataclasses.is_dataclass(hint):
+        return decode(hint, value, path=path)  # type: ignore[arg-type]
+    if type(value) is not hint:  # exact: a bool is no int here
+        raise _invalid(path, f"must be {hint.__name__}, not {type(value).__name__}")
+    return value
+
+
+def _invalid(path: str, why: str) -> HeadroomError:
+    return HeadroomError("record.invalid", f"{path} {why}.", advice="Use the artifact as it was written.")

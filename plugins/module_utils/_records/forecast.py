@@ -1,0 +1,50 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A forecast: a Parquet table of quantiles, named by its digest, and the header that says how it came to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+TARGET_MEAN = "mean"
+TARGET_MAXIMUM = "maximum"  # of each interval
+TARGETS = (TARGET_MEAN, TARGET_MAXIMUM)
+
+# Columns of the table, in this order. cutoff: end of what was known; lead_s: from cutoff to the act's effect;
+# ds: START of the interval forecast; quantile as a decimal string ("0.95"); value in the metric's unit.
+COLUMNS = ("unique_id", "metric", "target", "cutoff", "lead_s", "ds", "quantile", "value", "engine")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which engine spoke for one series, and why."""
+
+    unique_id: str
+    metric: str
+    engine: str
+    reason: str
+    history_s: int  # from the first to the last known interval
+    coverage_ppm: int  # share of intervals in that history that have a value
+    observed_until: str  # end of the newest interval with a value; "" if none
+    recent_maximum: int  # largest value of the last hour known, rounded up in the metric's unit; -1 if none
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The header; ``table`` is the digest of the Parquet bytes."""
+
+    KIND: ClassVar[str] = "forecast"
+    VERSION: ClassVar[int] = 1
+
+    series: str  # digest of the series header
+    made_at: str
+    cutoff: str
+    target: str
+    horizon_s: int
+    interval_s: int
+    quantiles: tuple[str, ...]
+    engines: tuple[str, ...]
+    table: str
+    rows: int
+    choices: tuple[Choice, ...]

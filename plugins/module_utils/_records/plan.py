@@ -1,0 +1,72 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A plan: the actions, and for every VM in scope why it is acted on or left alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Optional
+
+from .action import Action
+
+# What a decision came to.
+ACT = "act"
+STAY = "stay"
+REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Why, or why not: one VM and one resource."""
+
+    unique_id: str
+    vm_name: str
+    resource: str
+    verdict: str  # ACT, STAY or REFUSED
+    code: str  # stable: "fits", "grow", "shrink", "no_history", "budget", "mode_ignore", ...
+    reason: str  # for people, with the numbers
+    policy_line: int  # line of the sizing policy that decided; 0: built in
+    size_now: int
+    size_wanted: int
+    upper: Optional[int] = None  # upper bound of the forecast that counted, in the metric's unit
+    action_id: str = ""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many acts may be under way at once, and begun per rolling window, in each kind of place; 1 means one."""
+
+    per_host: int = 1
+    per_host_set: int = 1
+    per_tenant: int = 1
+    per_platform: int = 1
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The blast radius, frozen into the plan. ``window`` None: no rolling limit was asked for, explicitly."""
+
+    at_once: Limits
+    window: Optional[Limits] = None
+    window_s: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A frozen value; its digest is what is approved and applied."""
+
+    KIND: ClassVar[str] = "plan"
+    VERSION: ClassVar[int] = 1
+
+    made_at: str
+    expires_at: str
+    scope: tuple[str, ...]  # unique_ids the plan may act on, sorted
+    purpose: str  # "size", "resize" (a person's own request) or "rollback"
+    policy: str  # digest of the sizing policy
+    snapshot: str  # digest
+    forecast: str  # digest; "" for a person's own resize and for a rollback
+    budget: Budget
+    actions: tuple[Action, ...]
+    decisions: tuple[Decision, ...] = ()
+    warnings: tuple[str, ...] = ()
+    undoes: str = ""  # run id that a rollback plan undoes

@@ -1,0 +1,71 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A VM: its sizes, what may be done to it, and what not and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Optional
+
+# The class of an act's inverse: when the VM is as it was, once the act is undone.
+INVERSE_LIVE = "live"
+INVERSE_AT_NEXT_RESTART = "at_next_restart"
+INVERSE_RESTART = "restart"
+INVERSES = (INVERSE_LIVE, INVERSE_AT_NEXT_RESTART, INVERSE_RESTART)
+
+# Resources whose size is planned. Each is also the name of the VM's field that holds its effective size.
+VCPUS = "vcpus"
+MEMORY_MIB = "memory_mib"
+RESOURCES = (VCPUS, MEMORY_MIB)
+
+GROW = "grow"
+SHRINK = "shrink"
+DIRECTIONS = (GROW, SHRINK)
+
+
+@dataclass(frozen=True)
+class Capability:
+    """One way to change one resource of one VM in one direction, judged at observation time.
+
+    When allowed, an act of this operation sets every one of ``fields``, in this order, to a size within
+    [minimum, maximum] that is a multiple of ``step``. When not, ``code`` and ``reason`` say why.
+    Among the allowed capabilities of a resource and direction the first listed is preferred.
+    """
+
+    operation: str  # "vcpus.agent", "vcpus.hotplug", "memory.balloon"
+    resource: str  # one of RESOURCES
+    direction: str  # one of DIRECTIONS
+    allowed: bool
+    code: str = ""
+    reason: str = ""
+    fields: tuple[str, ...] = ()  # platform fields, "config.vcpus", "guest.vcpus"
+    minimum: int = 0
+    maximum: int = 0
+    step: int = 1
+    inverse: str = ""  # one of INVERSES when allowed
+    restart: bool = False
+
+
+@dataclass(frozen=True)
+class VM:
+    """A virtual machine as one pass over its platform saw it."""
+
+    unique_id: str  # endpoint name + "/" + platform UUID: stable when the VM moves
+    endpoint: str
+    name: str
+    host_id: str
+    host_set: str
+    power: str  # "running", "off", "paused", ...
+    vcpus: int  # effective now: what the guest can use
+    memory_mib: int
+    generation: str  # digest of the VM's definition without the values of ``fields``
+    fields: dict[str, int]  # every named field a setter exists for, as it stands; absent where the platform has none
+    tenant: str = ""
+    owner: str = ""
+    mode: Optional[str] = None  # asked for by the VM's own tag; None: no tag
+    warnings: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()  # passed-through devices
+    refused: str = ""  # why nothing at all may be done to it ("is owned by Nova"); empty: see capabilities
+    refused_code: str = ""
+    capabilities: tuple[Capability, ...] = field(default=())

@@ -11,9 +11,9 @@ from __future__ import annotations
 from setuptools import find_packages, setup
 
 HERE = "plugins/module_utils"
-INSIDE_ANSIBLE_ONLY = ("_ansible", "_ansible.*")
+FOUND = find_packages(HERE, exclude=("_ansible", "_ansible.*"))  # needs ansible, which the wheel does not
 
 setup(
     package_dir={"headroom_fleet": HERE},
-    packages=["headroom_fleet", *(f"headroom_fleet.{name}" for name in find_packages(HERE, exclude=INSIDE_ANSIBLE_ONLY))],
+    packages=["headroom_fleet", *(f"headroom_fleet.{name}" for name in FOUND)],
 )

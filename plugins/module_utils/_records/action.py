@@ -15,6 +15,11 @@ class Change:
     before: int
     after: int
 
+    @property
+    def persistent(self) -> bool:
+        """Whether the field belongs to the VM's definition, which is written at any time and holds at the next start."""
+        return self.field.startswith("config.")
+
 
 @dataclass(frozen=True)
 class Inverse:
@@ -46,5 +51,9 @@ class Action:
     inverse: Inverse
     restart: bool
     reason: str
+    # Fields that only the VM's next restart brings to ``after`` (a rollback that must wait): owed until they read so.
+    deferred: tuple[Change, ...] = ()
     wave: int = 0
     after: tuple[str, ...] = ()  # action_ids that must be done first
+    not_before: str = ""  # the policy's window: the act begins in [not_before, not_after), RFC 3339; "": any time
+    not_after: str = ""

@@ -1,0 +1,285 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The write gate: a state machine over the journal through which every write to a platform passes.
+
+An action goes pending -> begun -> acted -> done, or ends reverted, owed, skipped or failed. ``begin`` puts the intent on
+record before the first write; whatever kills the process after that, the next run reads the platform and settles it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Callable
+
+from .._core.clock import wait_until
+from .._core.errors import HeadroomError, RefusedError
+from .._records.receipt import ACTED, ALREADY_DONE, BEGUN, DONE, FAILED, OWED, REVERTED, SKIPPED
+from .._records.vm import INVERSE_LIVE
+from .._store import approvals, budgets, holds, journal, killswitch, leases
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import Connection
+
+    from .._platform.base import Current, Writer
+    from .._records.action import Action
+    from .._records.plan import Plan
+    from .._store.db import Database
+
+PURPOSE_ROLLBACK = "rollback"
+MODE_AUTO = "auto"
+MODE_RECOMMEND = "recommend"
+
+# A VM whose acts had to be set back this often in a day is held until a person looks (safety rule 3).
+REVERTS_BEFORE_HOLD = 2
+REVERTS_WINDOW_S = 24 * 3600
+
+RECOVERED = "recovered"
+VM_VANISHED = "vm.vanished"
+# Reasons for setting an act back that say nothing against its VM.
+BLAMELESS_CODES = (RECOVERED, VM_VANISHED, "kill_switch.on")
+
+
+class BusyError(RefusedError):
+    """As many acts as the budget allows at once are under way: not now, but soon."""
+
+
+@dataclass(frozen=True)
+class End:
+    """How an action ended: a state of ``_records.receipt``, and why."""
+
+    state: str
+    code: str = ""
+    message: str = ""
+
+
+class Engine:
+    """The gate of one run over one plan. Each endpoint's lease is held by the caller; ``tokens`` are their fences."""
+
+    def __init__(self, database: Database, *, plan: Plan, plan_digest: str, run_id: str, who: str, tokens: dict[str, int]):
+        self.database = database
+        self.plan = plan
+        self.plan_digest = plan_digest
+        self.run_id = run_id
+        self.who = who
+        self.tokens = tokens
+
+    def perform(self, action: Action, writer: Writer, *, fits: Callable[[Action], str]) -> End:
+        """Carry one action to its end, or leave it begun where endpoint, lease or store broke off under way.
+
+        ``fits`` says why the host has no room for a grow, or "". Raises BusyError, EndpointError and HeadroomError only
+        while nothing is on record yet.
+        """
+        try:
+            self.begin(action, writer, fits=fits)
+        except BusyError:
+            raise
+        except RefusedError as refusal:
+            return refused(refusal)
+        try:
+            try:
+                self.act(action, writer)
+            except RefusedError as refusal:
+                return self.revert(action, writer, code=refusal.code, message=refusal.message)
+            return self.commit(action)
+        except HeadroomError as broken:
+            return End(BEGUN, broken.code, f"{broken.message} The next apply settles it.")
+
+    def begin(self, action: Action, writer: Writer, *, fits: Callable[[Action], str]) -> None:
+        """Check everything that must hold, and put the intent on record. Raises RefusedError, whose code says why not."""
+        check_precondition(action, writer.current(action.unique_id))
+        if why := fits(action):
+            raise RefusedError("capacity", why)
+        with self.database.transaction() as connection:
+            leases.check(self.database, connection, action.endpoint, token=self.tokens[action.endpoint])
+            killswitch.check(connection)
+            check_allowed(action, self.database, connection, plan=self.plan, plan_digest=self.plan_digest)
+            if under_way := budgets.at_once_exceeded(connection, action, self.plan.budget):
+                raise BusyError("budget.at_once", f"As much is under way as the budget allows: {under_way}.")
+            journal.begin(
+                self.database,
+                connection,
+                action,
+                run_id=self.run_id,
+                plan=self.plan_digest,
+                who=self.who,
+                token=self.tokens[action.endpoint],
+            )
+
+    def act(self, action: Action, writer: Writer) -> None:
+        """Write each field, read it back, and record that all of it holds. Raises RefusedError, EndpointError."""
+        with self.database.transaction() as connection:
+            leases.check(self.database, connection, action.endpoint, token=self.tokens[action.endpoint])
+            try:
+                killswitch.check(connection)
+            except HeadroomError as switched:  # nothing is written yet: the act ends, the run stops at its next begin
+                raise RefusedError(switched.code, switched.message) from switched
+        self.set_fields(action, writer, ((change.field, change.after) for change in action.changes))
+        self._move(action, End(ACTED))
+
+    def commit(self, action: Action) -> End:
+        """Close an action whose fields all read back."""
+        end = End(OWED, "owed", "It takes effect at the VM's next restart.") if action.deferred else End(DONE)
+        self._move(action, end)
+        return end
+
+    def revert(self, action: Action, writer: Writer, *, code: str, message: str, run_id: str = "") -> End:
+        """Set back what was written, in reverse, and close the action.
+
+        Reverted; owed where a field only comes back with the VM's restart; failed where setting back fails.
+        """
+        live = action.inverse.when == INVERSE_LIVE
+        back = [change for change in reversed(action.changes) if live or change.persistent]
+        try:
+            self.set_fields(action, writer, ((change.field, change.before) for change in back))
+            whole = live or at_before(action, writer.current(action.unique_id))
+            end = End(REVERTED if whole else OWED, code, message)
+        except RefusedError as refusal:
+            if refusal.code == VM_VANISHED:
+                end = End(REVERTED, VM_VANISHED, f"{message} {refusal.message}")
+            else:
+                end = End(FAILED, "rollback_failed", f"{message} Setting it back failed: {refusal.message}")
+        self._move(action, end, run_id=run_id)
+        return end
+
+    def set_fields(self, action: Action, writer: Writer, wanted: Iterable[tuple[str, int]]) -> None:
+        """Bring each field to its value, in order, and read it back. The fence is asked before every write.
+
+        Raises RefusedError ``read_back`` when the platform took a value and does not show it.
+        """
+        for field, value in wanted:
+            if writer.current(action.unique_id).fields.get(field) == value:
+                continue
+            with self.database.transaction() as connection:
+                leases.check(self.database, connection, action.endpoint, token=self.tokens[action.endpoint])
+            writer.write(action.unique_id, field, value)
+            if not _reads(writer, action.unique_id, field, value):
+                raise RefusedError("read_back", f"{field} was set to {value} and does not read so.")
+
+    def settle(self, action: Action, writer: Writer, *, entry: journal.Entry) -> End:
+        """End an action that a dead run left open, or that is owed: wholly after, or wholly before.
+
+        All fields at ``after``: done. Else back to ``before``; an act without a live inverse goes forward instead.
+        """
+        try:
+            current = writer.current(action.unique_id)
+        except RefusedError as refusal:
+            end = End(REVERTED, refusal.code, refusal.message)
+        else:
+            if entry.state == OWED:
+                return self._settle_owed(action, current, entry=entry)
+            if at_after(action, current):
+                end = End(OWED if action.deferred else DONE, RECOVERED, "Found done after an interruption.")
+            elif action.inverse.when == INVERSE_LIVE or at_before(action, current):
+                return self.revert(
+                    action, writer, code=RECOVERED, message="Set back after an interruption.", run_id=entry.run_id
+                )
+            else:
+                end = self._forward(action, writer)
+        self._move(action, end, run_id=entry.run_id)
+        return end
+
+    def _forward(self, action: Action, writer: Writer) -> End:
+        try:
+            self.set_fields(action, writer, ((change.field, change.after) for change in action.changes))
+        except RefusedError as refusal:
+            return End(FAILED, "rollback_failed", f"Interrupted, and could not be finished: {refusal.message}")
+        return End(DONE, RECOVERED, "Finished after an interruption.")
+
+    def _settle_owed(self, action: Action, current: Current, *, entry: journal.Entry) -> End:
+        # A rollback owes its deferred fields their ``after``; an act that was set back owes its fields their ``before``.
+        undone = action.deferred and at_after(action, current)
+        if not undone and (action.deferred or not at_before(action, current)):
+            return End(OWED, entry.code, entry.message)
+        end = End(DONE if undone else REVERTED, RECOVERED, "The restart that this waited for has happened.")
+        self._move(action, end, run_id=entry.run_id)
+        return end
+
+    def _move(self, action: Action, end: End, *, run_id: str = "") -> None:
+        with self.database.transaction() as connection:
+            journal.move(
+                self.database,
+                connection,
+                run_id=run_id or self.run_id,
+                action_id=action.action_id,
+                state=end.state,
+                who=self.who,
+                code=end.code,
+                message=end.message,
+            )
+            if end.state == REVERTED and end.code not in BLAMELESS_CODES:
+                self._hold_after_reverts(action, connection)
+
+    def _hold_after_reverts(self, action: Action, connection: Connection) -> None:
+        since_ms = self.database.now_ms(connection) - REVERTS_WINDOW_S * 1000
+        reverts = journal.count_reverts(connection, action.unique_id, since_ms=since_ms, but_codes=BLAMELESS_CODES)
+        if reverts >= REVERTS_BEFORE_HOLD:
+            reason = f"{reverts} acts on it had to be set back within a day"
+            hold = holds.Hold(action.unique_id, "headroom", reason, None)
+            holds.place(self.database, connection, hold, run_id=self.run_id)
+
+
+def check_allowed(
+    action: Action,
+    database: Database,
+    connection: Connection,
+    *,
+    plan: Plan,
+    plan_digest: str,
+    foreseen: Sequence[Action] = (),
+) -> None:
+    """Raises RefusedError where a failed rollback, a hold, the mode, a missing approval or a rolling budget says no.
+
+    ``foreseen``: acts that a rehearsal counts as begun.
+    """
+    if journal.failed_host_set(connection, action.host_set):
+        raise RefusedError(
+            "host_set_stopped", f"An act on host set {action.host_set} could not be set back: nothing begins there."
+        )
+    held = holds.active(database, connection).get(action.unique_id)
+    if held and plan.purpose != PURPOSE_ROLLBACK:
+        raise RefusedError("held", f"{held.who} holds this VM: {held.reason}.")
+    if action.mode == MODE_RECOMMEND:
+        raise RefusedError("recommend_only", "The policy recommends this act and lets nobody apply it.")
+    if action.mode != MODE_AUTO and action.action_id not in approvals.approved(database, connection, plan_digest):
+        raise RefusedError("not_approved", "Nobody approved this act, or the approval ran out.")
+    if used_up := budgets.window_exceeded(database, connection, action, plan.budget, foreseen=foreseen):
+        raise RefusedError("budget.window", f"The rolling budget is used up: {used_up}.")
+
+
+def refused(refusal: RefusedError) -> End:
+    """What an action comes to that was not begun."""
+    if refusal.code == ALREADY_DONE:
+        return End(ALREADY_DONE, "", refusal.message)
+    return End(SKIPPED, refusal.code, refusal.message)
+
+
+def check_precondition(action: Action, current: Current) -> None:
+    """Raises RefusedError ``already_done``, ``superseded``, or the code of why the VM may not be touched now."""
+    if at_after(action, current):
+        raise RefusedError(ALREADY_DONE, "It is already so.")
+    if current.refused:
+        raise RefusedError(current.refused_code, current.refused)
+    if current.generation != action.generation:
+        raise RefusedError("superseded", "The VM's definition has changed since the plan was made.")
+    for change in action.changes:
+        found = current.fields.get(change.field)
+        if found != change.before:
+            raise RefusedError("superseded", f"{change.field} is {found}, not {change.before} as when the plan was made.")
+
+
+def at_before(action: Action, current: Current) -> bool:
+    """Whether every field is as it was before the action."""
+    return all(current.fields.get(change.field) == change.before for change in action.changes)
+
+
+def at_after(action: Action, current: Current) -> bool:
+    """Whether every field, deferred ones included, is as the action wants it."""
+    return all(current.fields.get(change.field) == change.after for change in (*action.changes, *action.deferred))
+
+
+def _reads(writer: Writer, unique_id: str, field: str, value: int) -> bool:
+    return wait_until(
+        lambda: writer.current(unique_id).fields.get(field) == value, timeout_s=writer.settle_s(field), poll_s=0.2
+    )

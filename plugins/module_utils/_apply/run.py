@@ -1,0 +1,189 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One run: take the leases, settle what an earlier run left, carry the plan out, write the receipt."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Callable
+
+from .._core.clock import format_utc, parse_utc, utc_now
+from .._core.errors import EndpointError, HeadroomError
+from .._platform.registry import open_reader, open_writer
+from .._records.receipt import BEGUN, DONE, OWED, SKIPPED, Outcome, Receipt
+from .._store import journal, killswitch
+from .engine import BusyError, End, Engine
+from .lease import LeaseTerms, held
+from .room import Room
+from .schedule import Schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from .._platform.base import Endpoint, Writer
+    from .._records.action import Action
+    from .._records.plan import Plan
+    from .._store.db import Database
+
+BUSY_WAIT_S = 60.0  # how long acts of others may use up a budget of acts at once before this run gives up on one
+
+
+@dataclass
+class Run:
+    """What every part of one apply needs. ``stop`` is set by SIGTERM: the act in flight ends, no other begins."""
+
+    database: Database
+    endpoints: Mapping[str, Endpoint]
+    load_plan: Callable[[str], Plan]  # by digest: recovery reads the plans of earlier runs
+    run_id: str
+    who: str
+    terms: LeaseTerms = field(default_factory=LeaseTerms)
+    workers: int = 4  # per endpoint; the budget of acts at once bounds them further
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+def apply_plan(run: Run, plan: Plan, *, plan_digest: str, now: datetime) -> Receipt:
+    """Apply every action of the plan that its gate lets through.
+
+    Raises ``plan.expired``, ``kill_switch.on``, ``lease.held``, ``endpoint.unknown``, ``store.*``: nothing was begun.
+    """
+    refuse_whole(run, plan, now=now)
+    started_at = format_utc(utc_now())
+    schedule = Schedule(plan)
+    names = {action.endpoint for action in plan.actions}
+    with held(run.database, names, run_id=run.run_id, terms=run.terms) as tokens:
+        engine = Engine(
+            run.database, plan=plan, plan_digest=plan_digest, run_id=run.run_id, who=run.who, tokens=tokens
+        )
+        with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
+            list(pool.map(lambda name: _serve(run, engine, schedule, run.endpoints[name]), sorted(names)))
+    outcomes = tuple(_outcome(action, schedule.ends[action.action_id]) for action in plan.actions)
+    return _receipt(run, plan_digest, started_at, outcomes, stopped=schedule.stopped)
+
+
+def recover(run: Run, *, now: datetime) -> Receipt:
+    """Settle what earlier runs left open on these endpoints, and do nothing else."""
+    outcomes: list[Outcome] = []
+    with held(run.database, run.endpoints, run_id=run.run_id, terms=run.terms) as tokens:
+        for name, endpoint in sorted(run.endpoints.items()):
+            with closing(open_writer(endpoint)) as writer:
+                outcomes += settle(run, writer, endpoint=name, tokens=tokens)
+    return _receipt(run, "", format_utc(now), tuple(outcomes), stopped=None)
+
+
+def refuse_whole(run: Run, plan: Plan, *, now: datetime) -> None:
+    """What refuses a whole plan, beside its digest and schema: expiry, the kill switch, an endpoint not given."""
+    if now >= parse_utc(plan.expires_at):
+        raise HeadroomError("plan.expired", f"The plan expired at {plan.expires_at}.", advice="Plan again.")
+    with run.database.transaction() as connection:
+        killswitch.check(connection)
+    for name in sorted({action.endpoint for action in plan.actions} - set(run.endpoints)):
+        raise HeadroomError(
+            "endpoint.unknown", f"The plan acts on endpoint {name}, which was not given.", advice="Give the same endpoints."
+        )
+
+
+def settle(run: Run, writer: Writer, *, endpoint: str, tokens: dict[str, int]) -> list[Outcome]:
+    """Bring each act that an earlier run left open wholly to its end. The lease is held, so no live run has any here."""
+    with run.database.transaction() as connection:
+        entries = journal.unsettled(connection, endpoint)
+    outcomes = []
+    for entry in entries:
+        plan = run.load_plan(entry.plan)
+        action = next(one for one in plan.actions if one.action_id == entry.action_id)
+        engine = Engine(
+            run.database, plan=plan, plan_digest=entry.plan, run_id=run.run_id, who=run.who, tokens=tokens
+        )
+        outcomes.append(_outcome(action, engine.settle(action, writer, entry=entry)))
+    return outcomes
+
+
+def _serve(run: Run, engine: Engine, schedule: Schedule, endpoint: Endpoint) -> None:
+    """Settle one endpoint, then work off its actions."""
+    try:
+        with closing(open_writer(endpoint)) as writer:
+            settle(run, writer, endpoint=endpoint.name, tokens=engine.tokens)
+        with closing(open_reader(endpoint)) as reader:
+            room = Room(reader.observe())
+    except EndpointError as error:
+        schedule.stop(End(SKIPPED, error.code, error.message), endpoint=endpoint.name)
+        return
+    except HeadroomError as error:
+        schedule.stop(End(SKIPPED, error.code, error.message))
+        return
+    count = min(run.workers, sum(action.endpoint == endpoint.name for action in engine.plan.actions))
+    with ThreadPoolExecutor(max_workers=max(1, count)) as pool:
+        list(pool.map(lambda _: _work(run, engine, schedule, endpoint, room), range(count)))
+
+
+def _work(run: Run, engine: Engine, schedule: Schedule, endpoint: Endpoint, room: Room) -> None:
+    """One worker: its own connection, one action after another."""
+    try:
+        with closing(open_writer(endpoint)) as writer:
+            while action := _next(run, schedule, endpoint.name):
+                end = _perform(run, engine, schedule, action, writer, room)
+                if end.state == BEGUN:
+                    schedule.stop(End(SKIPPED, end.code, "The endpoint's run broke off."), endpoint=endpoint.name)
+    except EndpointError as error:
+        schedule.stop(End(SKIPPED, error.code, error.message), endpoint=endpoint.name)
+    except HeadroomError as error:
+        schedule.stop(End(SKIPPED, error.code, error.message))
+
+
+def _next(run: Run, schedule: Schedule, endpoint: str) -> Action | None:
+    if run.stop.is_set():
+        schedule.stop(End(SKIPPED, "stopped", "The run was asked to stop."))
+    return schedule.next_ready(endpoint)
+
+
+def _perform(run: Run, engine: Engine, schedule: Schedule, action: Action, writer: Writer, room: Room) -> End:
+    deadline = time.monotonic() + BUSY_WAIT_S
+    while True:
+        try:
+            end = engine.perform(action, writer, fits=room.fits)
+        except BusyError as busy:
+            stopped = schedule.stopped_at(action.endpoint)
+            if not stopped and not run.stop.is_set() and time.monotonic() < deadline:
+                time.sleep(0.2)
+                continue
+            end = stopped or End(SKIPPED, busy.code, busy.message)
+        except HeadroomError as error:
+            schedule.finish(action, End(SKIPPED, error.code, error.message))
+            raise
+        break
+    if end.state == DONE:
+        room.take(action)
+    schedule.finish(action, end)
+    return end
+
+
+def _receipt(
+    run: Run, plan_digest: str, started_at: str, outcomes: tuple[Outcome, ...], *, stopped: End | None
+) -> Receipt:
+    return Receipt(
+        run_id=run.run_id,
+        plan=plan_digest,
+        started_at=started_at,
+        finished_at=format_utc(utc_now()),
+        outcomes=outcomes,
+        stopped=stopped.code if stopped else "",
+        owed=tuple(outcome.action_id for outcome in outcomes if outcome.state == OWED),
+    )
+
+
+def _outcome(action: Action, end: End) -> Outcome:
+    return Outcome(
+        action_id=action.action_id,
+        unique_id=action.unique_id,
+        vm_name=action.vm_name,
+        operation=action.operation,
+        state=end.state,
+        code=end.code,
+        message=end.message,
+        finished_at=format_utc(utc_now()),
+    )

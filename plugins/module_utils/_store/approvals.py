@@ -1,0 +1,64 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Approvals: rows that say who let which actions of which plan go ahead, and until when."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import TYPE_CHECKING
+
+from .._core.canonical import canonical_bytes
+from .audit import append
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from sqlalchemy import Connection
+
+    from .db import Database
+
+
+def grant(
+    database: Database,
+    connection: Connection,
+    plan: str,
+    *,
+    who: str,
+    ttl_s: int,
+    actions: Collection[str],
+    run_id: str = "",
+) -> str:
+    """Add an approval of these actions and return its id. The caller has checked that they may be approved."""
+    import sqlalchemy
+
+    approval_id = secrets.token_hex(8)
+    now_ms = database.now_ms(connection)
+    row = {
+        "approval_id": approval_id,
+        "plan": plan,
+        "who": who,
+        "at_ms": now_ms,
+        "expires_at_ms": now_ms + ttl_s * 1000,
+        "actions": canonical_bytes(sorted(actions)).decode(),
+    }
+    connection.execute(
+        sqlalchemy.text(
+            "INSERT INTO approval (approval_id, plan, who, at_ms, expires_at_ms, actions) "
+            "VALUES (:approval_id, :plan, :who, :at_ms, :expires_at_ms, :actions)"
+        ),
+        row,
+    )
+    append(database, connection, run_id=run_id, who=who, event="plan.approved", body=row)
+    return approval_id
+
+
+def approved(database: Database, connection: Connection, plan: str) -> dict[str, str]:
+    """Each approved action of the plan, and who approved it."""
+    import sqlalchemy
+
+    rows = connection.execute(
+        sqlalchemy.text("SELECT who, actions FROM approval WHERE plan = :plan AND expires_at_ms > :now_ms ORDER BY at_ms"),
+        {"plan": plan, "now_ms": database.now_ms(connection)},
+    )
+    return {action_id: row.who for row in rows for action_id in json.loads(row.actions)}

@@ -1,0 +1,56 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Budgets used: the journal itself is the ledger, so a crash can neither lose a use nor count it twice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._records.receipt import OPEN_STATES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import ColumnElement, Connection
+
+    from .._records.action import Action
+    from .._records.plan import Budget, Limits
+    from .db import Database
+
+# The name of a limit, and the journal's column it counts by. A platform is what one endpoint serves.
+_PLACES = (("per_host", "host_id"), ("per_host_set", "host_set"), ("per_tenant", "tenant"), ("per_platform", "endpoint"))
+
+
+def at_once_exceeded(connection: Connection, action: Action, budget: Budget) -> str:
+    """Which limit of acts under way one more would break; "" where none."""
+    import sqlalchemy
+
+    under_way = sqlalchemy.column("state").in_(OPEN_STATES)
+    return _first(connection, action, budget.at_once, under_way, ())
+
+
+def window_exceeded(
+    database: Database, connection: Connection, action: Action, budget: Budget, *, foreseen: Sequence[Action] = ()
+) -> str:
+    """Which limit of the rolling window one more act would break; "" where none. ``foreseen`` acts count as begun."""
+    import sqlalchemy
+
+    if budget.window is None:
+        return ""
+    begun = sqlalchemy.column("begun_at_ms") > database.now_ms(connection) - budget.window_s * 1000
+    return _first(connection, action, budget.window, begun, foreseen)
+
+
+def _first(
+    connection: Connection, action: Action, limits: Limits, condition: ColumnElement[bool], foreseen: Sequence[Action]
+) -> str:
+    import sqlalchemy
+
+    for limit, column in _PLACES:
+        place, most = getattr(action, column), getattr(limits, limit)
+        here = sqlalchemy.column(column) == place
+        count = sqlalchemy.select(sqlalchemy.func.count()).select_from(sqlalchemy.table("journal")).where(here, condition)
+        used = connection.execute(count).scalar_one() + sum(getattr(other, column) == place for other in foreseen)
+        if used >= most:
+            return f"{limit} {most} ({place})"
+    return ""

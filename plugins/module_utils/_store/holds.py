@@ -1,0 +1,71 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Holds: a VM that nobody may touch until a time, or until a person says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Optional
+
+from .audit import append
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from .db import Database
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Who holds a VM and why; ``until_ms`` None: until released."""
+
+    unique_id: str
+    who: str
+    reason: str
+    until_ms: Optional[int]
+
+
+def active(database: Database, connection: Connection) -> dict[str, Hold]:
+    """Every hold that has not run out, by unique_id."""
+    import sqlalchemy
+
+    rows = connection.execute(
+        sqlalchemy.text("SELECT unique_id, who, reason, until_ms FROM hold WHERE until_ms IS NULL OR until_ms > :now_ms"),
+        {"now_ms": database.now_ms(connection)},
+    )
+    return {row.unique_id: Hold(row.unique_id, row.who, row.reason, row.until_ms) for row in rows}
+
+
+def place(database: Database, connection: Connection, hold: Hold, *, run_id: str = "") -> bool:
+    """Set or replace a hold; returns whether that changed anything."""
+    import sqlalchemy
+
+    if active(database, connection).get(hold.unique_id) == hold:
+        return False
+    connection.execute(
+        sqlalchemy.text(
+            "INSERT INTO hold (unique_id, who, reason, at_ms, until_ms) "
+            "VALUES (:unique_id, :who, :reason, :at_ms, :until_ms) ON CONFLICT (unique_id) DO UPDATE SET "
+            "who = excluded.who, reason = excluded.reason, at_ms = excluded.at_ms, until_ms = excluded.until_ms"
+        ),
+        {
+            "unique_id": hold.unique_id,
+            "who": hold.who,
+            "reason": hold.reason,
+            "at_ms": database.now_ms(connection),
+            "until_ms": hold.until_ms,
+        },
+    )
+    body = {"unique_id": hold.unique_id, "reason": hold.reason, "until_ms": hold.until_ms}
+    append(database, connection, run_id=run_id, who=hold.who, event="hold.placed", body=body)
+    return True
+
+
+def release(database: Database, connection: Connection, unique_id: str, *, who: str) -> bool:
+    """End a hold; returns whether there was one."""
+    import sqlalchemy
+
+    ended = connection.execute(sqlalchemy.text("DELETE FROM hold WHERE unique_id = :unique_id"), {"unique_id": unique_id})
+    if ended.rowcount:
+        append(database, connection, run_id="", who=who, event="hold.released", body={"unique_id": unique_id})
+    return bool(ended.rowcount)

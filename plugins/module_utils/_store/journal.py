@@ -1,0 +1,183 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The journal: one row per action begun, from the intent before the first write to its end. Rows are never rewritten whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .._core.errors import HeadroomError
+from .._records.receipt import BEGUN, FAILED, OPEN_STATES, OWED, REVERTED
+from .audit import append
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from .._records.action import Action
+    from .db import Database
+
+# What recovery looks at: acts that never ended, could not be set back, or wait for a restart.
+UNSETTLED_STATES = (*OPEN_STATES, FAILED, OWED)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One action of one run, as the journal has it."""
+
+    run_id: str
+    action_id: str
+    plan: str
+    unique_id: str
+    resource: str
+    direction: str
+    endpoint: str
+    host_set: str
+    state: str
+    code: str
+    message: str
+    begun_at_ms: int
+    updated_at_ms: int
+
+
+_COLUMNS = ", ".join(Entry.__dataclass_fields__)
+
+
+def begin(
+    database: Database, connection: Connection, action: Action, *, run_id: str, plan: str, who: str, token: int
+) -> None:
+    """Put the intent on record, with the audit row of the same transaction."""
+    import sqlalchemy
+
+    now_ms = database.now_ms(connection)
+    connection.execute(
+        sqlalchemy.text(
+            "INSERT INTO journal (run_id, action_id, plan, unique_id, resource, direction, endpoint, host_id, host_set, "
+            "tenant, state, code, message, token, begun_at_ms, updated_at_ms) VALUES (:run_id, :action_id, :plan, "
+            ":unique_id, :resource, :direction, :endpoint, :host_id, :host_set, :tenant, :state, '', '', :token, "
+            ":now_ms, :now_ms)"
+        ),
+        {
+            "run_id": run_id,
+            "action_id": action.action_id,
+            "plan": plan,
+            "unique_id": action.unique_id,
+            "resource": action.resource,
+            "direction": action.direction,
+            "endpoint": action.endpoint,
+            "host_id": action.host_id,
+            "host_set": action.host_set,
+            "tenant": action.tenant,
+            "state": BEGUN,
+            "token": token,
+            "now_ms": now_ms,
+        },
+    )
+    body = {
+        "plan": plan,
+        "action_id": action.action_id,
+        "unique_id": action.unique_id,
+        "operation": action.operation,
+        "changes": [[change.field, change.before, change.after] for change in action.changes],
+    }
+    append(database, connection, run_id=run_id, who=who, event="action.begun", body=body)
+
+
+def move(
+    database: Database,
+    connection: Connection,
+    *,
+    run_id: str,
+    action_id: str,
+    state: str,
+    who: str,
+    code: str = "",
+    message: str = "",
+) -> None:
+    """Write the next state of a begun action, with its audit row."""
+    import sqlalchemy
+
+    moved = connection.execute(
+        sqlalchemy.text(
+            "UPDATE journal SET state = :state, code = :code, message = :message, updated_at_ms = :now_ms "
+            "WHERE run_id = :run_id AND action_id = :action_id"
+        ),
+        {
+            "state": state,
+            "code": code,
+            "message": message,
+            "now_ms": database.now_ms(connection),
+            "run_id": run_id,
+            "action_id": action_id,
+        },
+    )
+    if moved.rowcount != 1:
+        raise HeadroomError(
+            "journal.missing",
+            f"The journal has no action {action_id} of run {run_id}.",
+            advice="The state store was changed from outside; compare it with a backup.",
+        )
+    body = {"action_id": action_id, "code": code, "message": message}
+    append(database, connection, run_id=run_id, who=who, event=f"action.{state}", body=body)
+
+
+def unsettled(connection: Connection, endpoint: str) -> tuple[Entry, ...]:
+    """Actions on the endpoint that recovery must look at, oldest first."""
+    return _entries(connection, "endpoint = :endpoint AND state", UNSETTLED_STATES, endpoint=endpoint)
+
+
+def owed(connection: Connection) -> tuple[Entry, ...]:
+    """Rollbacks that wait for a restart of their VM."""
+    return _entries(connection, "state", (OWED,))
+
+
+def of_run(connection: Connection, run_id: str) -> tuple[Entry, ...]:
+    """Every action that a run began."""
+    import sqlalchemy
+
+    rows = connection.execute(
+        sqlalchemy.text(f"SELECT {_COLUMNS} FROM journal WHERE run_id = :run_id ORDER BY action_id"), {"run_id": run_id}
+    )
+    return tuple(Entry(**row) for row in rows.mappings())
+
+
+def failed_host_set(connection: Connection, host_set: str) -> bool:
+    """Whether an act on this host set could not be set back: nothing else begins there."""
+    import sqlalchemy
+
+    query = "SELECT 1 FROM journal WHERE host_set = :host_set AND state = :failed LIMIT 1"
+    return connection.execute(sqlalchemy.text(query), {"host_set": host_set, "failed": FAILED}).first() is not None
+
+
+def newest_acts(connection: Connection, *, state: str) -> dict[tuple[str, str], tuple[str, int]]:
+    """For each (unique_id, resource): direction and end (ms) of its newest act in this state."""
+    import sqlalchemy
+
+    rows = connection.execute(
+        sqlalchemy.text(
+            "SELECT unique_id, resource, direction, updated_at_ms FROM journal WHERE state = :state ORDER BY updated_at_ms"
+        ),
+        {"state": state},
+    )
+    return {(row.unique_id, row.resource): (row.direction, row.updated_at_ms) for row in rows}
+
+
+def count_reverts(connection: Connection, unique_id: str, *, since_ms: int, but_codes: tuple[str, ...]) -> int:
+    """How many acts on a VM were set back since then, for another reason than these."""
+    import sqlalchemy
+
+    statement = sqlalchemy.text(
+        "SELECT COUNT(*) FROM journal WHERE unique_id = :unique_id AND state = :state AND updated_at_ms > :since_ms "
+        "AND code NOT IN :but_codes"
+    ).bindparams(sqlalchemy.bindparam("but_codes", expanding=True))
+    values = {"unique_id": unique_id, "state": REVERTED, "since_ms": since_ms, "but_codes": but_codes}
+    return int(connection.execute(statement, values).scalar_one())
+
+
+def _entries(connection: Connection, condition: str, states: tuple[str, ...], **values: str) -> tuple[Entry, ...]:
+    import sqlalchemy
+
+    statement = sqlalchemy.text(
+        f"SELECT {_COLUMNS} FROM journal WHERE {condition} IN :states ORDER BY begun_at_ms, action_id"
+    ).bindparams(sqlalchemy.bindparam("states", expanding=True))
+    return tuple(Entry(**row) for row in connection.execute(statement, {"states": states, **values}).mappings())

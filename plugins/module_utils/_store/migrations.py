@@ -1,0 +1,94 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The state store's tables, version by version. A step is added at the end and never changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._core.errors import HeadroomError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from .db import Database
+
+# Times are ms since 1970; flags are 0 or 1; lists are canonical JSON. SQL that both SQLite and PostgreSQL read.
+STEPS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE journal (
+            run_id TEXT NOT NULL, action_id TEXT NOT NULL, plan TEXT NOT NULL, unique_id TEXT NOT NULL,
+            resource TEXT NOT NULL, direction TEXT NOT NULL, endpoint TEXT NOT NULL, host_id TEXT NOT NULL,
+            host_set TEXT NOT NULL, tenant TEXT NOT NULL, state TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL,
+            token BIGINT NOT NULL, begun_at_ms BIGINT NOT NULL, updated_at_ms BIGINT NOT NULL,
+            PRIMARY KEY (run_id, action_id))""",
+        "CREATE INDEX journal_open ON journal (endpoint, state)",
+        "CREATE INDEX journal_begun ON journal (begun_at_ms)",
+        "CREATE INDEX journal_vm ON journal (unique_id, updated_at_ms)",
+        """CREATE TABLE audit (
+            sequence BIGINT PRIMARY KEY, at_ms BIGINT NOT NULL, run_id TEXT NOT NULL, who TEXT NOT NULL,
+            event TEXT NOT NULL, body TEXT NOT NULL, previous TEXT NOT NULL, hash TEXT NOT NULL)""",
+        """CREATE TABLE approval (
+            approval_id TEXT PRIMARY KEY, plan TEXT NOT NULL, who TEXT NOT NULL, at_ms BIGINT NOT NULL,
+            expires_at_ms BIGINT NOT NULL, actions TEXT NOT NULL)""",
+        "CREATE INDEX approval_plan ON approval (plan)",
+        """CREATE TABLE hold (
+            unique_id TEXT PRIMARY KEY, who TEXT NOT NULL, reason TEXT NOT NULL, at_ms BIGINT NOT NULL,
+            until_ms BIGINT)""",
+        """CREATE TABLE lease (
+            endpoint TEXT PRIMARY KEY, holder TEXT NOT NULL, token BIGINT NOT NULL, expires_at_ms BIGINT NOT NULL)""",
+        """CREATE TABLE kill_switch (
+            only_row INTEGER PRIMARY KEY, is_on INTEGER NOT NULL, who TEXT NOT NULL, reason TEXT NOT NULL,
+            at_ms BIGINT NOT NULL)""",
+        """CREATE TABLE reference (
+            name TEXT PRIMARY KEY, digest TEXT NOT NULL, at_ms BIGINT NOT NULL)""",
+    ),
+)
+VERSION = len(STEPS)
+TABLES = ("journal", "audit", "approval", "hold", "lease", "kill_switch", "reference")
+
+
+def migrate(database: Database) -> None:
+    """Bring the store to this release's version, in one transaction. Raises ``store.newer``, ``store.unreachable``."""
+    import sqlalchemy
+
+    with database.transaction() as connection:
+        if not database.sqlite:
+            connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(4850421)"))  # "HeadroomMigrate"; any number
+        connection.execute(sqlalchemy.text("CREATE TABLE IF NOT EXISTS headroom_schema (version INTEGER NOT NULL)"))
+        version = _version(connection)
+        _refuse_newer(version)
+        for step in STEPS[version:]:
+            for statement in step:
+                connection.execute(sqlalchemy.text(statement))
+        if version != VERSION:
+            connection.execute(sqlalchemy.text("DELETE FROM headroom_schema"))
+            connection.execute(sqlalchemy.text("INSERT INTO headroom_schema VALUES (:version)"), {"version": VERSION})
+
+
+def check(database: Database) -> None:
+    """As ``migrate``, but changes nothing: raises ``store.older`` where a migration is due."""
+    with database.transaction() as connection:
+        version = _version(connection)
+    _refuse_newer(version)
+    if version != VERSION:
+        raise HeadroomError(
+            "store.older",
+            f"The state store has version {version}; this release reads {VERSION}.",
+            advice="Run any stage without check mode once: it migrates the store.",
+        )
+
+
+def _version(connection: Connection) -> int:
+    import sqlalchemy
+
+    return int(connection.execute(sqlalchemy.text("SELECT MAX(version) FROM headroom_schema")).scalar() or 0)
+
+
+def _refuse_newer(version: int) -> None:
+    if version > VERSION:
+        raise HeadroomError(
+            "store.newer",
+            f"The state store has version {version}; this release reads up to {VERSION}.",
+            advice="Upgrade headroom.fleet on this controller.",
+        )

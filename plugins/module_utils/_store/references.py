@@ -1,0 +1,33 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""References: names for the newest artifact of a kind ("plan/lab")."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from .db import Database
+
+
+def get(connection: Connection, name: str) -> str:
+    """The digest a name stands for; "" where there is none."""
+    import sqlalchemy
+
+    row = connection.execute(sqlalchemy.text("SELECT digest FROM reference WHERE name = :name"), {"name": name}).first()
+    return str(row.digest) if row else ""
+
+
+def put(database: Database, connection: Connection, name: str, digest: str) -> None:
+    """Let the name stand for this digest from now on."""
+    import sqlalchemy
+
+    connection.execute(
+        sqlalchemy.text(
+            "INSERT INTO reference VALUES (:name, :digest, :at_ms) ON CONFLICT (name) DO UPDATE "
+            "SET digest = excluded.digest, at_ms = excluded.at_ms"
+        ),
+        {"name": name, "digest": digest, "at_ms": database.now_ms(connection)},
+    )

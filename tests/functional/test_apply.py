@@ -1,0 +1,281 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The apply engine against the fake platform: every way an action can end."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.headroom.fleet.plugins.module_utils._apply.lease import LeaseTerms
+from ansible_collections.headroom.fleet.plugins.module_utils._apply.preview import preview, verify
+from ansible_collections.headroom.fleet.plugins.module_utils._apply.run import Run, apply_plan, recover
+from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
+from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import Budget, Limits, Plan
+from ansible_collections.headroom.fleet.plugins.module_utils._records.receipt import Receipt
+from ansible_collections.headroom.fleet.plugins.module_utils._store import approvals, audit, holds, journal, killswitch, leases
+from ansible_collections.headroom.fleet.plugins.module_utils._store.artifacts import ArtifactStore
+from ansible_collections.headroom.fleet.plugins.module_utils._store.db import Database
+
+from .fleets import NOW, WIDE, Fleet, action, plan
+
+
+class Bench:
+    """One fleet and its stores."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.fleet = Fleet(tmp_path / "fleet.json")
+        self.artifacts = ArtifactStore(str(tmp_path / "artifacts"))
+        self.database = Database(str(tmp_path / "state.db"))
+        self.runs = 0
+
+    def run(self, **values: Any) -> Run:
+        """A new run with short leases."""
+        self.runs += 1
+        return Run(
+            database=self.database,
+            endpoints={self.fleet.endpoint.name: self.fleet.endpoint},
+            load_plan=lambda digest: self.artifacts.get(Plan, digest),
+            run_id=f"run{self.runs}",
+            who="tester",
+            terms=LeaseTerms(ttl_s=5, wait_s=0),
+            **values,
+        )
+
+    def apply(self, made: Plan, **values: Any) -> Receipt:
+        """Store the plan and apply it."""
+        return apply_plan(self.run(**values), made, plan_digest=self.artifacts.put(made), now=NOW)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """A fresh fleet of three VMs on one host."""
+    return Bench(tmp_path)
+
+
+def ends(receipt: Receipt) -> list[tuple[str, str]]:
+    """(state, code) of each outcome."""
+    return [(outcome.state, outcome.code) for outcome in receipt.outcomes]
+
+
+@pytest.mark.parametrize(
+    ("operation", "after", "fields"),
+    [
+        ("vcpus.agent", 4, {"guest.vcpus": 4, "config.vcpus": 4, "live.vcpus": 4}),
+        ("vcpus.agent", 1, {"guest.vcpus": 1, "config.vcpus": 1, "live.vcpus": 4}),
+        ("vcpus.hotplug", 6, {"guest.vcpus": 2, "config.vcpus": 6, "live.vcpus": 6}),
+        ("memory.balloon", 512, {"live.memory_mib": 512, "config.memory_mib": 512}),
+    ],
+)
+@pytest.mark.safety(rule=8)
+def test_applies_then_has_nothing_left_to_do(bench: Bench, operation: str, after: int, fields: dict[str, int]) -> None:
+    made = plan(action(bench.fleet, "u0", operation, after))
+    assert ends(bench.apply(made)) == [("done", "")]
+    assert fields.items() <= bench.fleet.fields("u0").items()
+    writes = bench.fleet.writes
+    assert ends(bench.apply(made)) == [("already_done", "")]
+    assert bench.fleet.writes == writes
+
+
+@pytest.mark.safety(rule=8)
+@pytest.mark.parametrize(("fault", "code"), [("refuse", "guest.refused"), ("ignore", "read_back")])
+def test_a_guest_that_refuses_is_set_back(bench: Bench, fault: str, code: str) -> None:
+    before = bench.fleet.fields("u0")
+    made = plan(action(bench.fleet, "u0", "vcpus.agent", 4))
+    bench.fleet.change("u0", faults={"config.vcpus": fault})
+    assert ends(bench.apply(made)) == [("reverted", code)]
+    assert bench.fleet.fields("u0") == before
+
+
+@pytest.mark.safety(rule=6)
+def test_a_rollback_that_fails_stops_the_host_set_until_it_is_settled(bench: Bench) -> None:
+    before = bench.fleet.fields("u0")
+    first = plan(action(bench.fleet, "u0", "vcpus.agent", 4))
+    other = plan(action(bench.fleet, "u1", "vcpus.agent", 4))
+    bench.fleet.change("u0", faults={"guest.vcpus": "stuck", "config.vcpus": "refuse"})
+    assert ends(bench.apply(first)) == [("failed", "rollback_failed")]
+    assert ends(bench.apply(other)) == [("skipped", "host_set_stopped")]
+    bench.fleet.change("u0", faults={})
+    assert [outcome.state for outcome in recover(bench.run(), now=NOW).outcomes] == ["reverted"]
+    assert bench.fleet.fields("u0") == before
+    assert ends(bench.apply(other)) == [("done", "")]
+
+
+@pytest.mark.safety(rule=3)
+def test_two_reverts_hold_the_vm(bench: Bench) -> None:
+    made = plan(action(bench.fleet, "u0", "memory.balloon", 512))
+    bench.fleet.change("u0", faults={"live.memory_mib": "refuse"})
+    for _ in range(2):
+        assert ends(bench.apply(made)) == [("reverted", "guest.refused")]
+    assert ends(bench.apply(made)) == [("skipped", "held")]
+
+
+def test_a_connection_that_breaks_leaves_an_open_act_that_the_next_run_settles(bench: Bench) -> None:
+    first, second = action(bench.fleet, "u0", "vcpus.agent", 4), action(bench.fleet, "u1", "vcpus.agent", 4, number=2)
+    bench.fleet.change("u0", faults={"guest.vcpus": "break"})
+    made = plan(first, second, budget=Budget(Limits()))
+    assert ends(bench.apply(made)) == [("begun", "endpoint.broken"), ("skipped", "endpoint.broken")]
+    bench.fleet.change("u0", faults={})
+    assert ends(bench.apply(made)) == [("done", ""), ("done", "")]
+
+
+@pytest.mark.safety(rule=7)
+def test_a_changed_vm_is_superseded_and_its_dependants_with_it(bench: Bench) -> None:
+    first = action(bench.fleet, "u0", "memory.balloon", 512)
+    second = action(bench.fleet, "u1", "memory.balloon", 2048, number=2, after=("a0001",))
+    bench.fleet.change("u0", definition="edited by somebody")
+    assert ends(bench.apply(plan(first, second))) == [("skipped", "superseded"), ("skipped", "dependency")]
+    bench.fleet.change("u0", definition=None, fields={**bench.fleet.fields("u0"), "live.memory_mib": 900})
+    assert ends(bench.apply(plan(first, second))) == [("skipped", "superseded"), ("skipped", "dependency")]
+    assert bench.fleet.writes == 0
+
+
+@pytest.mark.safety(rule=7)
+def test_a_shrink_makes_room_for_a_grow(bench: Bench) -> None:
+    fleet = bench.fleet.load()
+    fleet["hosts"][0]["memory_mib"] = 3 * 1024
+    bench.fleet.save(fleet)
+    shrink = action(bench.fleet, "u0", "memory.balloon", 512)
+    grow = action(bench.fleet, "u1", "memory.balloon", 1536, number=2)
+    assert ends(bench.apply(plan(grow))) == [("skipped", "capacity")]
+    waiting = dataclasses.replace(grow, after=("a0001",))
+    assert ends(bench.apply(plan(shrink, waiting))) == [("done", ""), ("done", "")]
+
+
+def test_a_vanished_vm_is_skipped(bench: Bench) -> None:
+    made = plan(action(bench.fleet, "u0", "memory.balloon", 512))
+    fleet = bench.fleet.load()
+    del fleet["vms"]["u0"]
+    bench.fleet.save(fleet)
+    assert ends(bench.apply(made)) == [("skipped", "vm.vanished")]
+
+
+@pytest.mark.safety(rule=5)
+def test_a_vm_in_backup_is_refused(bench: Bench) -> None:
+    made = plan(action(bench.fleet, "u0", "memory.balloon", 512))
+    bench.fleet.change("u0", refused="backup")
+    assert ends(bench.apply(made)) == [("skipped", "vm.backup")]
+
+
+@pytest.mark.safety(rule=9)
+def test_modes_and_approvals(bench: Bench) -> None:
+    recommended = plan(action(bench.fleet, "u0", "memory.balloon", 512, mode="recommend"))
+    assert ends(bench.apply(recommended)) == [("skipped", "recommend_only")]
+    made = plan(
+        action(bench.fleet, "u1", "memory.balloon", 512, mode="approve"),
+        action(bench.fleet, "u2", "memory.balloon", 512, mode="approve", number=2),
+    )
+    assert ends(bench.apply(made)) == [("skipped", "not_approved")] * 2
+    with bench.database.transaction() as connection:
+        digest = bench.artifacts.put(made)
+        approvals.grant(bench.database, connection, digest, who="ann", ttl_s=60, actions=["a0002"])
+    assert ends(bench.apply(made)) == [("skipped", "not_approved"), ("done", "")]
+    with bench.database.transaction() as connection:
+        approvals.grant(bench.database, connection, digest, who="ann", ttl_s=-1, actions=["a0001"])
+    assert ends(bench.apply(made)) == [("skipped", "not_approved"), ("already_done", "")]
+
+
+@pytest.mark.safety(rule=9)
+def test_a_hold_stops_everything_but_a_rollback(bench: Bench) -> None:
+    with bench.database.transaction() as connection:
+        holds.place(bench.database, connection, holds.Hold("fake/u0", "ann", "an audit", None))
+    one = action(bench.fleet, "u0", "memory.balloon", 512)
+    assert ends(bench.apply(plan(one))) == [("skipped", "held")]
+    assert ends(bench.apply(plan(one, purpose="rollback"))) == [("done", "")]
+
+
+@pytest.mark.safety(rule=3)
+def test_rolling_budgets_outlive_the_run(bench: Bench) -> None:
+    budget = Budget(WIDE, Limits(per_host=1, per_host_set=9, per_tenant=9, per_platform=9), 3600)
+    actions = [action(bench.fleet, f"u{n}", "memory.balloon", 512, number=n) for n in range(2)]
+    assert ends(bench.apply(plan(*actions, budget=budget))) == [("done", ""), ("skipped", "budget.window")]
+    assert ends(bench.apply(plan(actions[1], budget=budget))) == [("skipped", "budget.window")]
+
+
+@pytest.mark.safety(rule=3)
+def test_one_at_once_is_kept_with_many_workers(bench: Bench) -> None:
+    actions = [action(bench.fleet, f"u{n}", "memory.balloon", 512, number=n) for n in range(3)]
+    assert ends(bench.apply(plan(*actions, budget=Budget(Limits())))) == [("done", "")] * 3
+    with bench.database.transaction() as connection:
+        rows = sorted(journal.of_run(connection, "run1"), key=lambda entry: entry.begun_at_ms)
+    assert all(first.updated_at_ms <= second.begun_at_ms for first, second in zip(rows, rows[1:]))
+
+
+@pytest.mark.safety(rule=13)
+def test_the_kill_switch_refuses_the_plan(bench: Bench) -> None:
+    made = plan(action(bench.fleet, "u0", "memory.balloon", 512))
+    assert killswitch.turn(bench.database, on=True, who="ann", reason="fire")
+    with pytest.raises(HeadroomError) as caught:
+        bench.apply(made)
+    assert caught.value.code == "kill_switch.on"
+    assert bench.fleet.writes == 0
+
+
+def test_an_expired_plan_is_refused(bench: Bench) -> None:
+    made = plan(action(bench.fleet, "u0", "memory.balloon", 512), now=NOW.replace(year=2025))
+    with pytest.raises(HeadroomError) as caught:
+        bench.apply(made)
+    assert caught.value.code == "plan.expired"
+
+
+@pytest.mark.safety(rule=7)
+def test_two_applies_at_once(bench: Bench) -> None:
+    made = plan(action(bench.fleet, "u0", "memory.balloon", 512))
+    token = leases.acquire(bench.database, "fake", holder="other", ttl_s=60)
+    with pytest.raises(HeadroomError) as caught:
+        bench.apply(made)
+    assert caught.value.code == "lease.held"
+    leases.release(bench.database, "fake", token=token)
+    assert ends(bench.apply(made)) == [("done", "")]
+
+
+@pytest.mark.safety(rule=8)
+def test_asked_to_stop_it_begins_nothing(bench: Bench) -> None:
+    stop = threading.Event()
+    stop.set()
+    made = plan(action(bench.fleet, "u0", "memory.balloon", 512))
+    receipt = bench.apply(made, stop=stop)
+    assert (ends(receipt), receipt.stopped) == ([("skipped", "stopped")], "stopped")
+
+
+def test_an_unreachable_endpoint_skips_its_actions_only(bench: Bench) -> None:
+    made = plan(action(bench.fleet, "u0", "memory.balloon", 512))
+    bench.fleet.save({**bench.fleet.load(), "down": True})
+    assert ends(bench.apply(made)) == [("skipped", "endpoint.unreachable")]
+
+
+@pytest.mark.safety(rule=1)
+def test_a_preview_says_what_apply_then_does_and_writes_nothing(bench: Bench) -> None:
+    made = plan(
+        action(bench.fleet, "u0", "memory.balloon", 512),
+        action(bench.fleet, "u1", "vcpus.agent", 4, number=2, mode="approve"),
+        action(bench.fleet, "u2", "vcpus.agent", 4, number=3, after=("a0002",)),
+    )
+    digest = bench.artifacts.put(made)
+    endpoints = {"fake": bench.fleet.endpoint}
+    seen = preview(bench.database, made, plan_digest=digest, endpoints=endpoints, now=NOW)
+    assert bench.fleet.writes == 0
+    assert [(one.state, one.code) for one in seen] == ends(bench.apply(made))
+
+
+def test_verification_sees_drift(bench: Bench) -> None:
+    made = plan(action(bench.fleet, "u0", "memory.balloon", 512), action(bench.fleet, "u1", "vcpus.agent", 4, number=2))
+    bench.apply(made)
+    bench.fleet.change("u1", fields={**bench.fleet.fields("u1"), "guest.vcpus": 3})
+    found = verify(made, ["a0001", "a0002"], endpoints={"fake": bench.fleet.endpoint}, now=NOW)
+    assert [(one.state, one.code) for one in found] == [("done", ""), ("skipped", "drift")]
+
+
+@pytest.mark.safety(rule=13)
+def test_the_audit_log_notices_an_edit(bench: Bench) -> None:
+    bench.apply(plan(action(bench.fleet, "u0", "memory.balloon", 512)))
+    assert audit.verify(bench.database)[0] == 3  # begun, acted, done
+    import sqlalchemy
+
+    with bench.database.transaction() as connection:
+        connection.execute(sqlalchemy.text("UPDATE audit SET who = 'nobody' WHERE sequence = 2"))
+    with pytest.raises(HeadroomError, match="changed at or before row 2"):
+        audit.verify(bench.database)

@@ -42,12 +42,13 @@ class Bench:
             run_id=f"run{self.runs}",
             who="tester",
             terms=LeaseTerms(ttl_s=5, wait_s=0),
+            clock=lambda: NOW,
             **values,
         )
 
     def apply(self, made: Plan, **values: Any) -> Receipt:
         """Store the plan and apply it."""
-        return apply_plan(self.run(**values), made, plan_digest=self.artifacts.put(made), now=NOW)
+        return apply_plan(self.run(**values), made, plan_digest=self.artifacts.put(made))
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_a_rollback_that_fails_stops_the_host_set_until_it_is_settled(bench: Ben
     assert ends(bench.apply(first)) == [("failed", "rollback_failed")]
     assert ends(bench.apply(other)) == [("skipped", "host_set_stopped")]
     bench.fleet.change("u0", faults={})
-    assert [outcome.state for outcome in recover(bench.run(), now=NOW).outcomes] == ["reverted"]
+    assert [outcome.state for outcome in recover(bench.run()).outcomes] == ["reverted"]
     assert bench.fleet.fields("u0") == before
     assert ends(bench.apply(other)) == [("done", "")]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable
 
-from .._core.clock import wait_until
+from .._core.clock import parse_utc, wait_until
 from .._core.errors import HeadroomError, RefusedError
 from .._records.receipt import ACTED, ALREADY_DONE, BEGUN, DONE, FAILED, OWED, REVERTED, SKIPPED
 from .._records.vm import INVERSE_LIVE
@@ -19,6 +19,7 @@ from .._store import approvals, budgets, holds, journal, killswitch, leases
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
     from sqlalchemy import Connection
 
@@ -54,16 +55,17 @@ class End:
     message: str = ""
 
 
+@dataclass(frozen=True)
 class Engine:
     """The gate of one run over one plan. Each endpoint's lease is held by the caller; ``tokens`` are their fences."""
 
-    def __init__(self, database: Database, *, plan: Plan, plan_digest: str, run_id: str, who: str, tokens: dict[str, int]):
-        self.database = database
-        self.plan = plan
-        self.plan_digest = plan_digest
-        self.run_id = run_id
-        self.who = who
-        self.tokens = tokens
+    database: Database
+    plan: Plan
+    plan_digest: str
+    run_id: str
+    who: str
+    tokens: dict[str, int]
+    clock: Callable[[], datetime]
 
     def perform(self, action: Action, writer: Writer, *, fits: Callable[[Action], str]) -> End:
         """Carry one action to its end, or leave it begun where endpoint, lease or store broke off under way.
@@ -94,7 +96,9 @@ class Engine:
         with self.database.transaction() as connection:
             leases.check(self.database, connection, action.endpoint, token=self.tokens[action.endpoint])
             killswitch.check(connection)
-            check_allowed(action, self.database, connection, plan=self.plan, plan_digest=self.plan_digest)
+            check_allowed(
+                action, self.database, connection, plan=self.plan, plan_digest=self.plan_digest, now=self.clock()
+            )
             if under_way := budgets.at_once_exceeded(connection, action, self.plan.budget):
                 raise BusyError("budget.at_once", f"As much is under way as the budget allows: {under_way}.")
             journal.begin(
@@ -227,9 +231,10 @@ def check_allowed(
     *,
     plan: Plan,
     plan_digest: str,
+    now: datetime,
     foreseen: Sequence[Action] = (),
 ) -> None:
-    """Raises RefusedError where a failed rollback, a hold, the mode, a missing approval or a rolling budget says no.
+    """Raises RefusedError where a failed rollback, a hold, the window, the mode, approvals or a rolling budget say no.
 
     ``foreseen``: acts that a rehearsal counts as begun.
     """
@@ -240,6 +245,10 @@ def check_allowed(
     held = holds.active(database, connection).get(action.unique_id)
     if held and plan.purpose != PURPOSE_ROLLBACK:
         raise RefusedError("held", f"{held.who} holds this VM: {held.reason}.")
+    if (action.not_before and now < parse_utc(action.not_before)) or (
+        action.not_after and now >= parse_utc(action.not_after)
+    ):
+        raise RefusedError("outside_window", f"It may begin from {action.not_before} until {action.not_after} only.")
     if action.mode == MODE_RECOMMEND:
         raise RefusedError("recommend_only", "The policy recommends this act and lets nobody apply it.")
     if action.mode != MODE_AUTO and action.action_id not in approvals.approved(database, connection, plan_digest):

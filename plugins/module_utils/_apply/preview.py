@@ -48,7 +48,7 @@ def preview(
                 if why := rooms[action.endpoint].fits(action):
                     raise RefusedError("capacity", why)
                 check_allowed(
-                    action, database, connection, plan=plan, plan_digest=plan_digest, foreseen=foreseen
+                    action, database, connection, plan=plan, plan_digest=plan_digest, now=now, foreseen=foreseen
                 )
             except RefusedError as refusal:
                 ends[action.action_id] = refused(refusal)

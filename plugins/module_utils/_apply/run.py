@@ -45,40 +45,40 @@ class Run:
     terms: LeaseTerms = field(default_factory=LeaseTerms)
     workers: int = 4  # per endpoint; the budget of acts at once bounds them further
     stop: threading.Event = field(default_factory=threading.Event)
+    clock: Callable[[], datetime] = utc_now  # for expiry and windows; leases and budgets use the database's
 
 
-def apply_plan(run: Run, plan: Plan, *, plan_digest: str, now: datetime) -> Receipt:
+def apply_plan(run: Run, plan: Plan, *, plan_digest: str) -> Receipt:
     """Apply every action of the plan that its gate lets through.
 
     Raises ``plan.expired``, ``kill_switch.on``, ``lease.held``, ``endpoint.unknown``, ``store.*``: nothing was begun.
     """
-    refuse_whole(run, plan, now=now)
+    refuse_whole(run, plan)
     started_at = format_utc(utc_now())
     schedule = Schedule(plan)
     names = {action.endpoint for action in plan.actions}
     with held(run.database, names, run_id=run.run_id, terms=run.terms) as tokens:
-        engine = Engine(
-            run.database, plan=plan, plan_digest=plan_digest, run_id=run.run_id, who=run.who, tokens=tokens
-        )
+        engine = Engine(run.database, plan, plan_digest, run.run_id, run.who, tokens, run.clock)
         with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
             list(pool.map(lambda name: _serve(run, engine, schedule, run.endpoints[name]), sorted(names)))
     outcomes = tuple(_outcome(action, schedule.ends[action.action_id]) for action in plan.actions)
     return _receipt(run, plan_digest, started_at, outcomes, stopped=schedule.stopped)
 
 
-def recover(run: Run, *, now: datetime) -> Receipt:
+def recover(run: Run) -> Receipt:
     """Settle what earlier runs left open on these endpoints, and do nothing else."""
+    started_at = format_utc(utc_now())
     outcomes: list[Outcome] = []
     with held(run.database, run.endpoints, run_id=run.run_id, terms=run.terms) as tokens:
         for name, endpoint in sorted(run.endpoints.items()):
             with closing(open_writer(endpoint)) as writer:
                 outcomes += settle(run, writer, endpoint=name, tokens=tokens)
-    return _receipt(run, "", format_utc(now), tuple(outcomes), stopped=None)
+    return _receipt(run, "", started_at, tuple(outcomes), stopped=None)
 
 
-def refuse_whole(run: Run, plan: Plan, *, now: datetime) -> None:
+def refuse_whole(run: Run, plan: Plan) -> None:
     """What refuses a whole plan, beside its digest and schema: expiry, the kill switch, an endpoint not given."""
-    if now >= parse_utc(plan.expires_at):
+    if run.clock() >= parse_utc(plan.expires_at):
         raise HeadroomError("plan.expired", f"The plan expired at {plan.expires_at}.", advice="Plan again.")
     with run.database.transaction() as connection:
         killswitch.check(connection)
@@ -96,9 +96,7 @@ def settle(run: Run, writer: Writer, *, endpoint: str, tokens: dict[str, int]) -
     for entry in entries:
         plan = run.load_plan(entry.plan)
         action = next(one for one in plan.actions if one.action_id == entry.action_id)
-        engine = Engine(
-            run.database, plan=plan, plan_digest=entry.plan, run_id=run.run_id, who=run.who, tokens=tokens
-        )
+        engine = Engine(run.database, plan, entry.plan, run.run_id, run.who, tokens, run.clock)
         outcomes.append(_outcome(action, engine.settle(action, writer, entry=entry)))
     return outcomes
 

@@ -1,0 +1,162 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Carry out a stored plan, check it, undo it."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from .._apply.lease import LeaseTerms
+from .._apply.preview import preview, verify
+from .._apply.run import Run, apply_plan, recover
+from .._core.clock import utc_now
+from .._core.errors import HeadroomError
+from .._plan.diff import after_text, before_text
+from .._plan.rollback import make_rollback
+from .._records.codec import encode
+from .._records.plan import Plan
+from .._records.receipt import DONE, FAILED, OWED, REVERTED, Receipt
+from .._store import approvals
+from .context import Result
+from .observe import take_snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from .._records.receipt import Outcome
+    from .context import Context
+
+# Ends after which the platform was written to, for good or for a while.
+_WRITTEN = (DONE, REVERTED, OWED, FAILED)
+
+
+def apply(
+    context: Context,
+    *,
+    plan: str,
+    stop: threading.Event,
+    terms: LeaseTerms = LeaseTerms(),
+    workers: int = 4,
+    pinned_clock: bool = False,
+) -> Result:
+    """Apply the plan with this digest; under check, say what that would do.
+
+    Raises ``plan.expired``, ``kill_switch.on``, ``lease.held``, ``endpoint.unknown``, ``artifact.*``, ``store.*``;
+    ``apply.failed`` when an act could not be set back.
+    """
+    made = context.artifacts.get(Plan, plan)
+    if context.check:
+        outcomes = preview(
+            context.database, made, plan_digest=plan, endpoints=context.endpoints_by_name, now=context.now
+        )
+        return _result(outcomes, made=made, values={"plan": plan, "receipt": ""})
+    run = _run(context, stop=stop, terms=terms, workers=workers, pinned_clock=pinned_clock)
+    receipt = apply_plan(run, made, plan_digest=plan)
+    return _finish(context, receipt, made=made)
+
+
+def recover_only(context: Context, *, stop: threading.Event, terms: LeaseTerms = LeaseTerms()) -> Result:
+    """Settle what earlier runs left open on the given endpoints. Under check: nothing is looked at."""
+    if context.check:
+        return Result(changed=False, values={"receipt": "", "outcomes": []})
+    receipt = recover(_run(context, stop=stop, terms=terms, workers=1, pinned_clock=False))
+    return _finish(context, receipt, made=None)
+
+
+def verify_receipt(context: Context, *, receipt: str) -> Result:
+    """Whether each act that the receipt calls done still holds on the platform."""
+    kept = context.artifacts.get(Receipt, receipt)
+    made = context.artifacts.get(Plan, kept.plan)
+    done = [outcome.action_id for outcome in kept.outcomes if outcome.state == DONE]
+    outcomes = verify(made, done, endpoints=context.endpoints_by_name, now=context.now)
+    values = {"receipt": receipt, "verified": all(one.state == DONE for one in outcomes), "outcomes": encode(outcomes)}
+    return Result(changed=False, values=values)
+
+
+def rollback(
+    context: Context,
+    *,
+    receipt: str,
+    stop: threading.Event,
+    terms: LeaseTerms = LeaseTerms(),
+    workers: int = 4,
+) -> Result:
+    """Undo what a receipt's run did: plan the inverse on a fresh snapshot, approve it as the caller, apply it.
+
+    An act that is undone already, or whose VM changed since, is reported and left.
+    """
+    kept = context.artifacts.get(Receipt, receipt)
+    if not kept.plan:
+        raise HeadroomError(
+            "rollback.nothing", "This receipt is of a recovery: it has no plan to undo.", advice="Give an apply's receipt."
+        )
+    snapshot = take_snapshot(context)
+    made = make_rollback(
+        context.artifacts.get(Plan, kept.plan),
+        kept,
+        snapshot,
+        now=context.now,
+        snapshot_digest=context.artifacts.put(snapshot),
+    )
+    return approve_and_apply(context, made, stop=stop, terms=terms, workers=workers)
+
+
+def approve_and_apply(
+    context: Context, made: Plan, *, stop: threading.Event, terms: LeaseTerms = LeaseTerms(), workers: int = 1
+) -> Result:
+    """A person's own request: an approval whose ``who`` is the caller, then the common gate."""
+    digest = context.artifacts.put(made)
+    ids = [action.action_id for action in made.actions]
+    if ids:
+        with context.database.transaction() as connection:
+            approvals.grant(
+                context.database, connection, digest, who=context.who, ttl_s=3600, actions=ids, run_id=context.run
+            )
+    return apply(context, plan=digest, stop=stop, terms=terms, workers=workers, pinned_clock=True)
+
+
+def _run(context: Context, *, stop: threading.Event, terms: LeaseTerms, workers: int, pinned_clock: bool) -> Run:
+    def clock() -> datetime:
+        return context.now if pinned_clock else utc_now()
+
+    return Run(
+        database=context.database,
+        endpoints=context.endpoints_by_name,
+        load_plan=lambda digest: context.artifacts.get(Plan, digest),
+        run_id=context.run,
+        who=context.who,
+        terms=terms,
+        workers=workers,
+        stop=stop,
+        clock=clock,
+    )
+
+
+def _finish(context: Context, receipt: Receipt, *, made: Plan | None) -> Result:
+    values = {"plan": receipt.plan, "receipt": context.artifacts.put(receipt), "stopped": receipt.stopped}
+    failed = [outcome for outcome in receipt.outcomes if outcome.state == FAILED]
+    if failed:
+        raise HeadroomError(
+            "apply.failed",
+            "COULD NOT BE SET BACK: " + "; ".join(f"{one.vm_name}, {one.operation}: {one.message}" for one in failed),
+            advice="Nothing else begins on its host set. Look at the VM, then run allocation_apply with recover: only.",
+            **values,
+            outcomes=encode(receipt.outcomes),
+        )
+    return _result(receipt.outcomes, made=made, values=values)
+
+
+def _result(outcomes: Iterable[Outcome], *, made: Plan | None, values: dict[str, Any]) -> Result:
+    outcomes = tuple(outcomes)
+    states: dict[str, int] = {}
+    for outcome in outcomes:
+        states[outcome.state] = states.get(outcome.state, 0) + 1
+    done = [outcome.action_id for outcome in outcomes if outcome.state in (DONE, OWED)]
+    return Result(
+        changed=any(outcome.state in _WRITTEN for outcome in outcomes),
+        values={**values, "outcomes": encode(outcomes), "states": states},
+        before=before_text(made, only=done) if made else "",
+        after=after_text(made, only=done) if made else "",
+    )

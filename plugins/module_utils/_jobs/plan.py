@@ -1,0 +1,146 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make a plan from a snapshot, a forecast and the sizing policy, and keep it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Optional
+
+from .._core.canonical import digest as digest_of
+from .._core.canonical import digest_bytes
+from .._core.errors import HeadroomError
+from .._plan.diff import before_text, after_text
+from .._plan.plan import make_plan
+from .._plan.state import PlanState
+from .._policy.default import DEFAULT_POLICY
+from .._policy.sizing import load_policy
+from .._records.codec import encode
+from .._records.forecast import Forecast
+from .._records.plan import Plan
+from .._records.receipt import DONE
+from .._records.snapshot import Snapshot
+from .._store import holds, journal, references
+from .._store.tables import table_from_bytes
+from .context import Result, find_vm_name
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from sqlalchemy import Connection
+
+    from .._policy.sizing import SizingPolicy
+    from .._records.action import Action
+    from .context import Context
+
+PURPOSE_SIZE = "size"
+
+
+def plan(
+    context: Context,
+    *,
+    snapshot: str,
+    forecast: str,
+    policy_text: str = "",
+    policy_name: str = "",
+    scope: Optional[Collection[str]] = None,
+) -> Result:
+    """Store a plan and return its digest, its actions and counts; changed: other actions than the scope's last plan.
+
+    ``scope``: names or unique_ids of the VMs that may be acted on; None: all. Raises ``scope.empty``, ``policy.*``, ``artifact.*``.
+    """
+    seen = context.artifacts.get(Snapshot, snapshot)
+    header = context.artifacts.get(Forecast, forecast)
+    policy, policy_digest = read_policy(context, policy_text, policy_name)
+    ids = resolve_scope(seen, scope)
+    with context.database.transaction() as connection:
+        state = read_state(context, connection)
+    made = make_plan(
+        seen,
+        forecast=header,
+        table=table_from_bytes(context.artifacts.get_bytes(header.table)),
+        policy=policy,
+        state=state,
+        scope=ids,
+        now=context.now,
+        snapshot_digest=snapshot,
+        forecast_digest=forecast,
+        policy_digest=policy_digest,
+    )
+    digest = context.artifacts.put(made)
+    name = f"plan/{digest_of({'scope': list(made.scope), 'policy': policy_digest})}"
+    with context.database.transaction() as connection:
+        last = references.get(connection, name)
+        references.put(context.database, connection, name, digest)
+    changed = not last or _acts(context.artifacts.get(Plan, last).actions) != _acts(made.actions)
+    return Result(
+        changed=changed,
+        values={"plan": digest, **summary(made)},
+        before=before_text(made),
+        after=after_text(made),
+        warnings=made.warnings,
+    )
+
+
+def read_policy(context: Context, text: str, name: str) -> tuple[SizingPolicy, str]:
+    """The policy of this text (or the shipped one), and the digest under which its text is kept."""
+    text = text or DEFAULT_POLICY
+    policy = load_policy(text, name=name or "the shipped policy")
+    context.artifacts.put_bytes(text.encode())
+    return policy, digest_bytes(text.encode())
+
+
+def resolve_scope(snapshot: Snapshot, scope: Optional[Collection[str]]) -> tuple[str, ...]:
+    """The unique_ids a plan may act on. An empty scope is refused: elsewhere it would mean everyone."""
+    names = {vm.unique_id: vm.name for vm in snapshot.vms}
+    if scope is None:
+        return tuple(sorted(names))
+    if not scope:
+        raise HeadroomError("scope.empty", "The scope names no VM.", advice="Check the limit, or leave the scope out.")
+    return tuple(sorted({find_vm_name(names, wanted) for wanted in scope}))
+
+
+def read_state(context: Context, connection: Connection) -> PlanState:
+    """What earlier runs say about each VM: holds and the newest acts."""
+    return PlanState(
+        holds={
+            unique_id: f"{hold.who}: {hold.reason}"
+            for unique_id, hold in holds.active(context.database, connection).items()
+        },
+        last_acts=journal.newest_acts(connection, state=DONE),
+    )
+
+
+def summary(made: Plan) -> dict[str, Any]:
+    """Counts and the actions of a plan, small enough for a playbook's output."""
+    verdicts: dict[str, int] = {}
+    for decision in made.decisions:
+        verdicts[decision.code] = verdicts.get(decision.code, 0) + 1
+    return {
+        "purpose": made.purpose,
+        "made_at": made.made_at,
+        "expires_at": made.expires_at,
+        "actions": [action_summary(action) for action in made.actions],
+        "decisions": verdicts,
+    }
+
+
+def action_summary(action: Action) -> dict[str, Any]:
+    """One action for people and playbooks."""
+    return {
+        "action_id": action.action_id,
+        "vm": action.vm_name,
+        "unique_id": action.unique_id,
+        "operation": action.operation,
+        "direction": action.direction,
+        "resource": action.resource,
+        "before": action.size_before,
+        "after": action.size_after,
+        "mode": action.mode,
+        "restart": action.restart,
+        "reason": action.reason,
+        "changes": encode(action.changes),
+    }
+
+
+def _acts(actions: tuple[Action, ...]) -> list[tuple[str, str, int]]:
+    return sorted((action.unique_id, action.operation, action.size_after) for action in actions)

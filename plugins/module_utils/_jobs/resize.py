@@ -1,0 +1,60 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A person's own request for one VM: a one-action plan per resource, approved by the caller, through the common gate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Optional
+
+from .._apply.lease import LeaseTerms
+from .._core.errors import HeadroomError
+from .._plan.resize import make_resize
+from .apply import approve_and_apply
+from .context import Result, find_vm_name
+from .observe import take_snapshot
+from .plan import read_policy, read_state
+
+if TYPE_CHECKING:
+    import threading
+
+    from .context import Context
+
+
+def resize(
+    context: Context,
+    *,
+    vm: str,
+    vcpus: Optional[int],
+    memory_mib: Optional[int],
+    stop: threading.Event,
+    policy_text: str = "",
+    policy_name: str = "",
+    terms: LeaseTerms = LeaseTerms(),
+) -> Result:
+    """Bring one VM to these sizes. Raises ``resize.refused`` with the reason when a rule or the platform says no."""
+    snapshot = take_snapshot(context)
+    unique_id = find_vm_name({one.unique_id: one.name for one in snapshot.vms}, vm)
+    policy, policy_digest = read_policy(context, policy_text, policy_name)
+    with context.database.transaction() as connection:
+        state = read_state(context, connection)
+    made = make_resize(
+        snapshot,
+        unique_id=unique_id,
+        vcpus=vcpus,
+        memory_mib=memory_mib,
+        policy=policy,
+        state=state,
+        now=context.now,
+        snapshot_digest=context.artifacts.put(snapshot),
+        policy_digest=policy_digest,
+    )
+    result = approve_and_apply(context, made, stop=stop, terms=terms)
+    refused = [one for one in result.values["outcomes"] if one["state"] in ("skipped", "reverted", "begun")]
+    if refused:
+        raise HeadroomError(
+            "resize.refused",
+            "; ".join(f"{one['operation']}: {one['message']} [{one['code']}]" for one in refused),
+            advice="See what may be done to this VM with headroom.fleet.vm_info.",
+            **result.values,
+        )
+    return result

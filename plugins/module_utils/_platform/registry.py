@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Callable
 
 from .._core.errors import HeadroomError
 from .fake import endpoint as fake
+from .libvirt import endpoint as libvirt
 
 if TYPE_CHECKING:
     from .base import Endpoint, Reader, Writer
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 # Scheme of the URI up to "+" or ":" -> the platform's endpoint module.
 _PLATFORMS: dict[str, tuple[Callable[[Endpoint], Reader], Callable[[Endpoint], Writer]]] = {
     "fake": (fake.open_reader, fake.open_writer),
+    "qemu": (libvirt.open_reader, libvirt.open_writer),
 }
 
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._platform.registry 
 from ansible_collections.headroom.fleet.plugins.module_utils._records.action import Action, Change, Inverse
 from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import Budget, Limits, Plan
 
-NOW = datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc)
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 WIDE = Limits(per_host=100, per_host_set=100, per_tenant=100, per_platform=100)
 
 

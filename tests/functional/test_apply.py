@@ -5,18 +5,27 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ansible_collections.headroom.fleet.plugins.module_utils._apply.lease import LeaseTerms
 from ansible_collections.headroom.fleet.plugins.module_utils._apply.preview import preview, verify
 from ansible_collections.headroom.fleet.plugins.module_utils._apply.run import Run, apply_plan, recover
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
 from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import Budget, Limits, Plan
 from ansible_collections.headroom.fleet.plugins.module_utils._records.receipt import Receipt
-from ansible_collections.headroom.fleet.plugins.module_utils._store import approvals, audit, holds, journal, killswitch, leases
+from ansible_collections.headroom.fleet.plugins.module_utils._store import (
+    approvals,
+    audit,
+    holds,
+    journal,
+    killswitch,
+    leases,
+)
 from ansible_collections.headroom.fleet.plugins.module_utils._store.artifacts import ArtifactStore
 from ansible_collections.headroom.fleet.plugins.module_utils._store.db import Database
 
@@ -202,7 +211,7 @@ def test_one_at_once_is_kept_with_many_workers(bench: Bench) -> None:
     assert ends(bench.apply(plan(*actions, budget=Budget(Limits())))) == [("done", "")] * 3
     with bench.database.transaction() as connection:
         rows = sorted(journal.of_run(connection, "run1"), key=lambda entry: entry.begun_at_ms)
-    assert all(first.updated_at_ms <= second.begun_at_ms for first, second in zip(rows, rows[1:]))
+    assert all(first.updated_at_ms <= second.begun_at_ms for first, second in itertools.pairwise(rows))
 
 
 @pytest.mark.safety(rule=13)

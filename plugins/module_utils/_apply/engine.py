@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The write gate: a state machine over the journal through which every write to a platform passes.
 
-An action goes pending -> begun -> acted -> done, or ends reverted, owed, skipped or failed. ``begin`` puts the intent on
-record before the first write; whatever kills the process after that, the next run reads the platform and settles it.
+An action goes pending -> begun -> acted -> done, or ends reverted, owed, skipped or failed. ``begin`` puts the intent
+on record before the first write; whatever kills the process after that, the next run reads the platform and settles it.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Engine:
             return End(BEGUN, broken.code, f"{broken.message} The next apply settles it.")
 
     def begin(self, action: Action, writer: Writer, *, fits: Callable[[Action], str]) -> None:
-        """Check everything that must hold, and put the intent on record. Raises RefusedError, whose code says why not."""
+        """Check everything that must hold, and put the intent on record. Raises RefusedError with the reason."""
         check_precondition(action, writer.current(action.unique_id))
         if why := fits(action):
             raise RefusedError("capacity", why)
@@ -192,7 +192,7 @@ class Engine:
         return End(DONE, RECOVERED, "Finished after an interruption.")
 
     def _settle_owed(self, action: Action, current: Current, *, entry: journal.Entry) -> End:
-        # A rollback owes its deferred fields their ``after``; an act that was set back owes its fields their ``before``.
+        # A rollback owes its deferred fields their ``after``; an act that was set back owes its fields ``before``.
         undone = action.deferred and at_after(action, current)
         if not undone and (action.deferred or not at_before(action, current)):
             return End(OWED, entry.code, entry.message)
@@ -275,7 +275,7 @@ def check_precondition(action: Action, current: Current) -> None:
     for change in action.changes:
         found = current.fields.get(change.field)
         if found != change.before:
-            raise RefusedError("superseded", f"{change.field} is {found}, not {change.before} as when the plan was made.")
+            raise RefusedError("superseded", f"{change.field} is {found}, not {change.before} as planned on.")
 
 
 def at_before(action: Action, current: Current) -> bool:

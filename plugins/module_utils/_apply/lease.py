@@ -27,6 +27,9 @@ class LeaseTerms:
     wait_s: float = 45.0  # longer than ttl_s, so that a dead run's lease is simply waited out
 
 
+DEFAULT_TERMS = LeaseTerms()
+
+
 @contextmanager
 def held(database: Database, endpoints: Iterable[str], *, run_id: str, terms: LeaseTerms) -> Iterator[dict[str, int]]:
     """Hold the lease of every endpoint; gives their fencing tokens. Raises ``lease.held``."""

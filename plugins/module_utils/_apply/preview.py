@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, Headroom contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check mode of apply, and verification: what would be done, or whether what was done still holds. Nothing is written."""
+"""Check mode of apply, and verification: what would be done, or whether what was done holds. Nothing is written."""
 
 from __future__ import annotations
 
@@ -43,10 +43,7 @@ def preview(
                 continue
             try:
                 check_precondition(action, _current(found, action.unique_id))
-                if any(ends[before].state not in (DONE, ALREADY_DONE) for before in action.after):
-                    raise RefusedError("dependency", "What has to be done first cannot be done.")
-                if why := rooms[action.endpoint].fits(action):
-                    raise RefusedError("capacity", why)
+                _check_order_and_room(action, ends, rooms[action.endpoint])
                 check_allowed(
                     action, database, connection, plan=plan, plan_digest=plan_digest, now=now, foreseen=foreseen
                 )
@@ -88,6 +85,13 @@ def _observe(actions: Iterable[Action], endpoints: Mapping[str, Endpoint]) -> di
         except EndpointError as error:
             found[name] = End(SKIPPED, error.code, error.message)
     return found
+
+
+def _check_order_and_room(action: Action, ends: Mapping[str, End], room: Room) -> None:
+    if any(ends[before].state not in (DONE, ALREADY_DONE) for before in action.after):
+        raise RefusedError("dependency", "What has to be done first cannot be done.")
+    if why := room.fits(action):
+        raise RefusedError("capacity", why)
 
 
 def _current(observation: Observation, unique_id: str) -> Current:

@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from .._core.units import PPM
-from .._records.vm import GROW, MEMORY_MIB, VCPUS
+from .._records.vm import GROW, MEMORY_MIB, RESOURCES, VCPUS
 
 if TYPE_CHECKING:
     from .._platform.base import Observation
@@ -22,7 +22,7 @@ class Room:
     def __init__(self, observation: Observation) -> None:
         self._lock = threading.Lock()
         self._free = {
-            (host.host_id, resource): _promised(host, resource) for host in observation.hosts for resource in (VCPUS, MEMORY_MIB)
+            (host.host_id, resource): _promised(host, resource) for host in observation.hosts for resource in RESOURCES
         }
         for vm in observation.vms:
             for resource, size in ((VCPUS, vm.vcpus), (MEMORY_MIB, vm.memory_mib)):

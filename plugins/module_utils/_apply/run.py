@@ -84,12 +84,14 @@ def refuse_whole(run: Run, plan: Plan) -> None:
         killswitch.check(connection)
     for name in sorted({action.endpoint for action in plan.actions} - set(run.endpoints)):
         raise HeadroomError(
-            "endpoint.unknown", f"The plan acts on endpoint {name}, which was not given.", advice="Give the same endpoints."
+            "endpoint.unknown",
+            f"The plan acts on endpoint {name}, which was not given.",
+            advice="Give the same endpoints.",
         )
 
 
 def settle(run: Run, writer: Writer, *, endpoint: str, tokens: dict[str, int]) -> list[Outcome]:
-    """Bring each act that an earlier run left open wholly to its end. The lease is held, so no live run has any here."""
+    """Bring each act that an earlier run left open to its end. The lease is held, so no live run has any here."""
     with run.database.transaction() as connection:
         entries = journal.unsettled(connection, endpoint)
     outcomes = []
@@ -124,7 +126,7 @@ def _work(run: Run, engine: Engine, schedule: Schedule, endpoint: Endpoint, room
     try:
         with closing(open_writer(endpoint)) as writer:
             while action := _next(run, schedule, endpoint.name):
-                end = _perform(run, engine, schedule, action, writer, room)
+                end = _perform(run, engine, schedule, action, writer=writer, room=room)
                 if end.state == BEGUN:
                     schedule.stop(End(SKIPPED, end.code, "The endpoint's run broke off."), endpoint=endpoint.name)
     except EndpointError as error:
@@ -139,7 +141,7 @@ def _next(run: Run, schedule: Schedule, endpoint: str) -> Action | None:
     return schedule.next_ready(endpoint)
 
 
-def _perform(run: Run, engine: Engine, schedule: Schedule, action: Action, writer: Writer, room: Room) -> End:
+def _perform(run: Run, engine: Engine, schedule: Schedule, action: Action, *, writer: Writer, room: Room) -> End:
     deadline = time.monotonic() + BUSY_WAIT_S
     while True:
         try:

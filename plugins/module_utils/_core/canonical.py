@@ -40,16 +40,14 @@ def parse_json(data: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
     if len(data) > max_bytes:
         raise _invalid(f"it has {len(data)} bytes, more than {max_bytes}")
     try:
-        value = json.loads(
-            data, object_pairs_hook=_no_duplicates, parse_float=_no_float, parse_constant=_no_float
-        )
+        value = json.loads(data, object_pairs_hook=_no_duplicates, parse_float=_no_float, parse_constant=_no_float)
     except (ValueError, RecursionError) as error:
         raise _invalid(str(error)) from error
     _check(value, "$", 0)
     return value
 
 
-def _check(value: Any, path: str, depth: int) -> None:
+def _check(value: Any, path: str, depth: int) -> None:  # noqa: C901 - one branch per JSON type
     if depth > MAX_DEPTH:
         raise _not_canonical(path, f"is nested deeper than {MAX_DEPTH}")
     if isinstance(value, str):

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, Headroom contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One error class for everything a user can be told: a code for machines, a message for people, advice for operators."""
+"""One error class for all a user can be told: a code for machines, a message for people, advice for operators."""
 
 from __future__ import annotations
 

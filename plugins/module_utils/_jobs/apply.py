@@ -7,7 +7,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from .._apply.lease import LeaseTerms
+from .._apply.lease import DEFAULT_TERMS, LeaseTerms
 from .._apply.preview import preview, verify
 from .._apply.run import Run, apply_plan, recover
 from .._core.clock import utc_now
@@ -37,7 +37,7 @@ def apply(
     *,
     plan: str,
     stop: threading.Event,
-    terms: LeaseTerms = LeaseTerms(),
+    terms: LeaseTerms = DEFAULT_TERMS,
     workers: int = 4,
     pinned_clock: bool = False,
 ) -> Result:
@@ -57,7 +57,7 @@ def apply(
     return _finish(context, receipt, made=made)
 
 
-def recover_only(context: Context, *, stop: threading.Event, terms: LeaseTerms = LeaseTerms()) -> Result:
+def recover_only(context: Context, *, stop: threading.Event, terms: LeaseTerms = DEFAULT_TERMS) -> Result:
     """Settle what earlier runs left open on the given endpoints. Under check: nothing is looked at."""
     if context.check:
         return Result(changed=False, values={"receipt": "", "outcomes": []})
@@ -80,7 +80,7 @@ def rollback(
     *,
     receipt: str,
     stop: threading.Event,
-    terms: LeaseTerms = LeaseTerms(),
+    terms: LeaseTerms = DEFAULT_TERMS,
     workers: int = 4,
 ) -> Result:
     """Undo what a receipt's run did: plan the inverse on a fresh snapshot, approve it as the caller, apply it.
@@ -90,7 +90,9 @@ def rollback(
     kept = context.artifacts.get(Receipt, receipt)
     if not kept.plan:
         raise HeadroomError(
-            "rollback.nothing", "This receipt is of a recovery: it has no plan to undo.", advice="Give an apply's receipt."
+            "rollback.nothing",
+            "This receipt is of a recovery: it has no plan to undo.",
+            advice="Give an apply's receipt.",
         )
     snapshot = take_snapshot(context)
     made = make_rollback(
@@ -104,7 +106,7 @@ def rollback(
 
 
 def approve_and_apply(
-    context: Context, made: Plan, *, stop: threading.Event, terms: LeaseTerms = LeaseTerms(), workers: int = 1
+    context: Context, made: Plan, *, stop: threading.Event, terms: LeaseTerms = DEFAULT_TERMS, workers: int = 1
 ) -> Result:
     """A person's own request: an approval whose ``who`` is the caller, then the common gate."""
     digest = context.artifacts.put(made)

@@ -67,7 +67,9 @@ class Context:
         """The run's id: as given, or a new one. Raises ``run_id.invalid``."""
         if self.run_id and not _RUN_ID.fullmatch(self.run_id):
             raise HeadroomError(
-                "run_id.invalid", f"{self.run_id!r} cannot be a run id.", advice="Use up to 64 letters, digits, . _ and -."
+                "run_id.invalid",
+                f"{self.run_id!r} cannot be a run id.",
+                advice="Use up to 64 letters, digits, . _ and -.",
             )
         return self.run_id or f"{self.now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
 
@@ -134,7 +136,7 @@ def drop_rehearsal(run_id: str) -> None:
 
 
 def find_vm_name(names: Mapping[str, str], wanted: str) -> str:
-    """The unique_id of a VM given by unique_id or by a name that only one VM has. Raises ``vm.unknown``, ``vm.ambiguous``."""
+    """The unique_id of a VM given by it or by a name only one VM has. Raises ``vm.unknown``, ``vm.ambiguous``."""
     if wanted in names:
         return wanted
     found: list[str] = [unique_id for unique_id, name in names.items() if name == wanted]

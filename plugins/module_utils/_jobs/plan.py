@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from .._core.canonical import digest as digest_of
 from .._core.canonical import digest_bytes
 from .._core.errors import HeadroomError
-from .._plan.diff import before_text, after_text
+from .._plan.diff import after_text, before_text
 from .._plan.plan import make_plan
 from .._plan.state import PlanState
 from .._policy.default import DEFAULT_POLICY
@@ -46,7 +46,8 @@ def plan(
 ) -> Result:
     """Store a plan and return its digest, its actions and counts; changed: other actions than the scope's last plan.
 
-    ``scope``: names or unique_ids of the VMs that may be acted on; None: all. Raises ``scope.empty``, ``policy.*``, ``artifact.*``.
+    ``scope``: names or unique_ids of the VMs that may be acted on; None: all. Raises ``scope.empty``, ``policy.*`` and
+    ``artifact.*``.
     """
     seen = context.artifacts.get(Snapshot, snapshot)
     header = context.artifacts.get(Forecast, forecast)

@@ -1,12 +1,12 @@
 # Copyright: (c) 2026, Headroom contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A person's own request for one VM: a one-action plan per resource, approved by the caller, through the common gate."""
+"""A person's own request for one VM: an action per resource, approved by the caller, through the common gate."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Optional
 
-from .._apply.lease import LeaseTerms
+from .._apply.lease import DEFAULT_TERMS, LeaseTerms
 from .._core.errors import HeadroomError
 from .._plan.resize import make_resize
 from .apply import approve_and_apply
@@ -29,7 +29,7 @@ def resize(
     stop: threading.Event,
     policy_text: str = "",
     policy_name: str = "",
-    terms: LeaseTerms = LeaseTerms(),
+    terms: LeaseTerms = DEFAULT_TERMS,
 ) -> Result:
     """Bring one VM to these sizes. Raises ``resize.refused`` with the reason when a rule or the platform says no."""
     snapshot = take_snapshot(context)

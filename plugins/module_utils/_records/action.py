@@ -17,7 +17,7 @@ class Change:
 
     @property
     def persistent(self) -> bool:
-        """Whether the field belongs to the VM's definition, which is written at any time and holds at the next start."""
+        """Whether the field is of the VM's definition: written at any time, in force from the next start."""
         return self.field.startswith("config.")
 
 

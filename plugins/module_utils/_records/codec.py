@@ -62,16 +62,20 @@ def encode_artifact(artifact: Artifact) -> dict[str, Any]:
 
 
 def decode_artifact(kind: type[A], data: Any) -> A:
-    """Read an artifact of this kind. Raises ``schema.missing``, ``schema.other``, ``schema.newer``, ``record.invalid``."""
+    """Read an artifact of this kind. Raises ``schema.*``, ``record.invalid``."""
     schema = data.get("schema") if isinstance(data, dict) else None
     name, _, version = schema.rpartition("/") if isinstance(schema, str) else ("", "", "")
     if not name or not version.isdigit():
         raise HeadroomError(
-            "schema.missing", "This artifact names no schema.", advice=f"A headroom.{kind.KIND}/{kind.VERSION} is expected."
+            "schema.missing",
+            "This artifact names no schema.",
+            advice=f"A headroom.{kind.KIND}/{kind.VERSION} is expected.",
         )
     if name != f"headroom.{kind.KIND}":
         raise HeadroomError(
-            "schema.other", f"This artifact is a {schema}, not a {kind.KIND}.", advice=f"Give the digest of a {kind.KIND}."
+            "schema.other",
+            f"This artifact is a {schema}, not a {kind.KIND}.",
+            advice=f"Give the digest of a {kind.KIND}.",
         )
     if int(version) != kind.VERSION:
         newer = int(version) > kind.VERSION

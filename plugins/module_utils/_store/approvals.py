@@ -58,7 +58,9 @@ def approved(database: Database, connection: Connection, plan: str) -> dict[str,
     import sqlalchemy
 
     rows = connection.execute(
-        sqlalchemy.text("SELECT who, actions FROM approval WHERE plan = :plan AND expires_at_ms > :now_ms ORDER BY at_ms"),
+        sqlalchemy.text(
+            "SELECT who, actions FROM approval WHERE plan = :plan AND expires_at_ms > :now_ms ORDER BY at_ms"
+        ),
         {"plan": plan, "now_ms": database.now_ms(connection)},
     )
     return {action_id: row.who for row in rows for action_id in json.loads(row.actions)}

@@ -19,7 +19,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class ArtifactStore:
-    """Objects at ``URL/ab/abcd...``. With ``overlay_url`` (a rehearsal) writes go there and the store itself stays untouched."""
+    """Objects at ``URL/ab/abcd...``; with ``overlay_url`` (a rehearsal) writes go there and the store stays untouched."""
 
     def __init__(self, url: str, *, overlay_url: str = "") -> None:
         with needs("fsspec"):
@@ -51,7 +51,7 @@ class ArtifactStore:
         try:
             if filesystem.exists(path):
                 return name
-            filesystem.makedirs(filesystem._parent(path), exist_ok=True)
+            filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
             # A reader never sees half an object: it appears under its name once it is whole.
             part = f"{path}.part-{secrets.token_hex(4)}"
             try:
@@ -63,15 +63,19 @@ class ArtifactStore:
                 raise
         except OSError as error:
             raise HeadroomError(
-                "store.unwritable", f"The artifact store cannot be written: {error}.", advice="Check its space and rights."
+                "store.unwritable",
+                f"The artifact store cannot be written: {error}.",
+                advice="Check its space and rights.",
             ) from error
         return name
 
     def get_bytes(self, digest: str) -> bytes:
-        """Read and check. Raises ``artifact.name``, ``artifact.missing``, ``artifact.edited``, ``store.unreachable``."""
+        """Read and check. Raises ``artifact.name``, ``.missing`` and ``.edited``, and ``store.unreachable``."""
         if not _DIGEST.fullmatch(digest):
             raise HeadroomError(
-                "artifact.name", f"{digest!r} is not a digest.", advice="Give the sha256:... that the earlier stage returned."
+                "artifact.name",
+                f"{digest!r} is not a digest.",
+                advice="Give the sha256:... that the earlier stage returned.",
             )
         for filesystem, root in self._places:
             try:
@@ -80,7 +84,9 @@ class ArtifactStore:
                 continue
             except OSError as error:
                 raise HeadroomError(
-                    "store.unreachable", f"The artifact store cannot be read: {error}.", advice="Check the artifacts URL."
+                    "store.unreachable",
+                    f"The artifact store cannot be read: {error}.",
+                    advice="Check the artifacts URL.",
                 ) from error
             if digest_bytes(data) != digest:
                 raise HeadroomError(
@@ -90,7 +96,9 @@ class ArtifactStore:
                 )
             return data
         raise HeadroomError(
-            "artifact.missing", f"There is no artifact {digest}.", advice="Use the same artifacts URL as the stage that made it."
+            "artifact.missing",
+            f"There is no artifact {digest}.",
+            advice="Use the same artifacts URL as the stage that made it.",
         )
 
 

@@ -23,7 +23,9 @@ def append(database: Database, connection: Connection, *, run_id: str, who: str,
 
     if not database.sqlite:  # SQLite's BEGIN IMMEDIATE serialises already
         connection.execute(sqlalchemy.text("LOCK TABLE audit IN EXCLUSIVE MODE"))
-    last = connection.execute(sqlalchemy.text("SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1")).first()
+    last = connection.execute(
+        sqlalchemy.text("SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1")
+    ).first()
     row = {
         "sequence": last.sequence + 1 if last else 1,
         "at_ms": database.now_ms(connection),

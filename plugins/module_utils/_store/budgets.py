@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from .db import Database
 
 # The name of a limit, and the journal's column it counts by. A platform is what one endpoint serves.
-_PLACES = (("per_host", "host_id"), ("per_host_set", "host_set"), ("per_tenant", "tenant"), ("per_platform", "endpoint"))
+_PLACES = (
+    ("per_host", "host_id"),
+    ("per_host_set", "host_set"),
+    ("per_tenant", "tenant"),
+    ("per_platform", "endpoint"),
+)
 
 
 def at_once_exceeded(connection: Connection, action: Action, budget: Budget) -> str:
@@ -49,7 +54,9 @@ def _first(
     for limit, column in _PLACES:
         place, most = getattr(action, column), getattr(limits, limit)
         here = sqlalchemy.column(column) == place
-        count = sqlalchemy.select(sqlalchemy.func.count()).select_from(sqlalchemy.table("journal")).where(here, condition)
+        count = (
+            sqlalchemy.select(sqlalchemy.func.count()).select_from(sqlalchemy.table("journal")).where(here, condition)
+        )
         used = connection.execute(count).scalar_one() + sum(getattr(other, column) == place for other in foreseen)
         if used >= most:
             return f"{limit} {most} ({place})"

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, Headroom contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The state store's database: SQLite for one controller, PostgreSQL for several. One connection rule for every table."""
+"""The state store's database: SQLite for one controller, PostgreSQL for several. One rule for every table."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ class Database:
         except sqlalchemy.exc.ArgumentError as error:
             # The URL itself may hold a password: it is not repeated.
             raise HeadroomError(
-                "store.url", "The state URL cannot be read.", advice="Write sqlite:////path or postgresql+psycopg://host/db."
+                "store.url",
+                "The state URL cannot be read.",
+                advice="Write sqlite:////path or postgresql+psycopg://host/db.",
             ) from error
         self.sqlite = parsed.get_backend_name() == "sqlite"
         if self.sqlite and parsed.database and not read_only:
@@ -103,8 +105,9 @@ def _connectable(url: Any, *, sqlite: bool, read_only: bool) -> Engine:
 def _unreachable(error: Exception) -> HeadroomError:
     # The driver's message, never SQLAlchemy's: that one carries statements and parameters.
     cause = getattr(error, "orig", None)
+    first_line = (str(cause).splitlines() or [""])[0]
     return HeadroomError(
         "store.unreachable",
-        f"The state store does not work: {type(cause).__name__}: {str(cause).strip().splitlines()[0] if str(cause) else ''}.",
+        f"The state store does not work: {type(cause).__name__}: {first_line}.",
         advice="Check that it can be reached, is not locked by another program and has space left. Nothing was begun.",
     )

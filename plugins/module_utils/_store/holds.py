@@ -30,7 +30,9 @@ def active(database: Database, connection: Connection) -> dict[str, Hold]:
     import sqlalchemy
 
     rows = connection.execute(
-        sqlalchemy.text("SELECT unique_id, who, reason, until_ms FROM hold WHERE until_ms IS NULL OR until_ms > :now_ms"),
+        sqlalchemy.text(
+            "SELECT unique_id, who, reason, until_ms FROM hold WHERE until_ms IS NULL OR until_ms > :now_ms"
+        ),
         {"now_ms": database.now_ms(connection)},
     )
     return {row.unique_id: Hold(row.unique_id, row.who, row.reason, row.until_ms) for row in rows}
@@ -65,7 +67,9 @@ def release(database: Database, connection: Connection, unique_id: str, *, who: 
     """End a hold; returns whether there was one."""
     import sqlalchemy
 
-    ended = connection.execute(sqlalchemy.text("DELETE FROM hold WHERE unique_id = :unique_id"), {"unique_id": unique_id})
+    ended = connection.execute(
+        sqlalchemy.text("DELETE FROM hold WHERE unique_id = :unique_id"), {"unique_id": unique_id}
+    )
     if ended.rowcount:
         append(database, connection, run_id="", who=who, event="hold.released", body={"unique_id": unique_id})
     return bool(ended.rowcount)

@@ -1,18 +1,18 @@
 # Copyright: (c) 2026, Headroom contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The journal: one row per action begun, from the intent before the first write to its end. Rows are never rewritten whole."""
+"""The journal: one row per action begun, from the intent before the first write to its end."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .._core.errors import HeadroomError
 from .._records.receipt import BEGUN, FAILED, OPEN_STATES, OWED, REVERTED
 from .audit import append
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Select
 
     from .._records.action import Action
     from .db import Database
@@ -40,9 +40,6 @@ class Entry:
     updated_at_ms: int
 
 
-_COLUMNS = ", ".join(Entry.__dataclass_fields__)
-
-
 def begin(
     database: Database, connection: Connection, action: Action, *, run_id: str, plan: str, who: str, token: int
 ) -> None:
@@ -52,9 +49,9 @@ def begin(
     now_ms = database.now_ms(connection)
     connection.execute(
         sqlalchemy.text(
-            "INSERT INTO journal (run_id, action_id, plan, unique_id, resource, direction, endpoint, host_id, host_set, "
-            "tenant, state, code, message, token, begun_at_ms, updated_at_ms) VALUES (:run_id, :action_id, :plan, "
-            ":unique_id, :resource, :direction, :endpoint, :host_id, :host_set, :tenant, :state, '', '', :token, "
+            "INSERT INTO journal (run_id, action_id, plan, unique_id, resource, direction, endpoint, host_id, "
+            "host_set, tenant, state, code, message, token, begun_at_ms, updated_at_ms) "
+            "VALUES (:run_id, :action_id, :plan, :unique_id, :resource, :direction, :endpoint, :host_id, :host_set, :tenant, :state, '', '', :token, "
             ":now_ms, :now_ms)"
         ),
         {
@@ -123,22 +120,25 @@ def move(
 
 def unsettled(connection: Connection, endpoint: str) -> tuple[Entry, ...]:
     """Actions on the endpoint that recovery must look at, oldest first."""
-    return _entries(connection, "endpoint = :endpoint AND state", UNSETTLED_STATES, endpoint=endpoint)
+    import sqlalchemy
+
+    here = sqlalchemy.column("endpoint") == endpoint
+    return _entries(connection, _select().where(here, sqlalchemy.column("state").in_(UNSETTLED_STATES)))
 
 
 def owed(connection: Connection) -> tuple[Entry, ...]:
     """Rollbacks that wait for a restart of their VM."""
-    return _entries(connection, "state", (OWED,))
+    import sqlalchemy
+
+    return _entries(connection, _select().where(sqlalchemy.column("state") == OWED))
 
 
 def of_run(connection: Connection, run_id: str) -> tuple[Entry, ...]:
     """Every action that a run began."""
     import sqlalchemy
 
-    rows = connection.execute(
-        sqlalchemy.text(f"SELECT {_COLUMNS} FROM journal WHERE run_id = :run_id ORDER BY action_id"), {"run_id": run_id}
-    )
-    return tuple(Entry(**row) for row in rows.mappings())
+    statement = _select().where(sqlalchemy.column("run_id") == run_id)
+    return _entries(connection, statement)
 
 
 def failed_host_set(connection: Connection, host_set: str) -> bool:
@@ -155,7 +155,8 @@ def newest_acts(connection: Connection, *, state: str) -> dict[tuple[str, str], 
 
     rows = connection.execute(
         sqlalchemy.text(
-            "SELECT unique_id, resource, direction, updated_at_ms FROM journal WHERE state = :state ORDER BY updated_at_ms"
+            "SELECT unique_id, resource, direction, updated_at_ms FROM journal WHERE state = :state "
+            "ORDER BY updated_at_ms"
         ),
         {"state": state},
     )
@@ -174,10 +175,13 @@ def count_reverts(connection: Connection, unique_id: str, *, since_ms: int, but_
     return int(connection.execute(statement, values).scalar_one())
 
 
-def _entries(connection: Connection, condition: str, states: tuple[str, ...], **values: str) -> tuple[Entry, ...]:
+def _select() -> Select[Any]:
     import sqlalchemy
 
-    statement = sqlalchemy.text(
-        f"SELECT {_COLUMNS} FROM journal WHERE {condition} IN :states ORDER BY begun_at_ms, action_id"
-    ).bindparams(sqlalchemy.bindparam("states", expanding=True))
-    return tuple(Entry(**row) for row in connection.execute(statement, {"states": states, **values}).mappings())
+    columns: list[Any] = [sqlalchemy.column(name) for name in Entry.__dataclass_fields__]
+    ordered = sqlalchemy.select(*columns).order_by(sqlalchemy.column("begun_at_ms"), sqlalchemy.column("action_id"))
+    return ordered.select_from(sqlalchemy.table("journal"))
+
+
+def _entries(connection: Connection, statement: Select[Any]) -> tuple[Entry, ...]:
+    return tuple(Entry(**row) for row in connection.execute(statement).mappings())

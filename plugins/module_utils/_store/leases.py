@@ -43,7 +43,8 @@ def acquire(database: Database, endpoint: str, *, holder: str, ttl_s: float) -> 
         ).scalar()
         if taken is None:
             row = connection.execute(
-                sqlalchemy.text("SELECT holder, expires_at_ms FROM lease WHERE endpoint = :endpoint"), {"endpoint": endpoint}
+                sqlalchemy.text("SELECT holder, expires_at_ms FROM lease WHERE endpoint = :endpoint"),
+                {"endpoint": endpoint},
             ).one()
             raise HeadroomError(
                 "lease.held",

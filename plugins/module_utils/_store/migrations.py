@@ -19,8 +19,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE journal (
             run_id TEXT NOT NULL, action_id TEXT NOT NULL, plan TEXT NOT NULL, unique_id TEXT NOT NULL,
             resource TEXT NOT NULL, direction TEXT NOT NULL, endpoint TEXT NOT NULL, host_id TEXT NOT NULL,
-            host_set TEXT NOT NULL, tenant TEXT NOT NULL, state TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL,
-            token BIGINT NOT NULL, begun_at_ms BIGINT NOT NULL, updated_at_ms BIGINT NOT NULL,
+            host_set TEXT NOT NULL, tenant TEXT NOT NULL, state TEXT NOT NULL, code TEXT NOT NULL,
+            message TEXT NOT NULL, token BIGINT NOT NULL, begun_at_ms BIGINT NOT NULL, updated_at_ms BIGINT NOT NULL,
             PRIMARY KEY (run_id, action_id))""",
         "CREATE INDEX journal_open ON journal (endpoint, state)",
         "CREATE INDEX journal_begun ON journal (begun_at_ms)",
@@ -54,7 +54,9 @@ def migrate(database: Database) -> None:
 
     with database.transaction() as connection:
         if not database.sqlite:
-            connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(4850421)"))  # "HeadroomMigrate"; any number
+            connection.execute(
+                sqlalchemy.text("SELECT pg_advisory_xact_lock(4850421)")
+            )  # "HeadroomMigrate"; any number
         connection.execute(sqlalchemy.text("CREATE TABLE IF NOT EXISTS headroom_schema (version INTEGER NOT NULL)"))
         version = _version(connection)
         _refuse_newer(version)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, Headroom contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A rehearsal's state: a private copy of the rows, so that a check-mode run plans as the real one and changes nothing."""
+"""A rehearsal's state: a private copy of the rows, so that check mode plans as a real run and changes nothing."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def _exists(url: str) -> bool:
 def _copy(base: Database, copy: Database) -> None:
     import sqlalchemy
 
+    known = sqlalchemy.MetaData()
     with base.transaction() as source, copy.transaction() as target:
+        known.reflect(target, only=TABLES)
         for table in TABLES:
             rows: list[dict[str, Any]] = [
-                dict(row) for row in source.execute(sqlalchemy.text(f"SELECT * FROM {table}")).mappings()
+                dict(row) for row in source.execute(sqlalchemy.select(known.tables[table])).mappings()
             ]
             if rows:
-                columns = ", ".join(rows[0])
-                values = ", ".join(f":{column}" for column in rows[0])
-                target.execute(sqlalchemy.text(f"INSERT INTO {table} ({columns}) VALUES ({values})"), rows)
+                target.execute(sqlalchemy.insert(known.tables[table]), rows)

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, Headroom contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What may be done to a fake VM: the operations of real platforms, so that every way of acting and undoing can be tested."""
+"""What may be done to a fake VM: the operations of real ones, so that every way of acting and undoing can be tested."""
 
 from __future__ import annotations
 
@@ -26,9 +26,13 @@ def capabilities(vm: dict[str, Any]) -> tuple[Capability, ...]:
     """As ``libvirt.capability``: the agent where one answers, else hot-plug, whose undoing waits for a restart."""
     fields, maxima = vm["fields"], vm["maxima"]
     agent = "guest.vcpus" in fields
-    silent = {"allowed": False, "code": "agent_silent", "reason": "The guest agent does not answer."}
-    by_agent = {"fields": _AGENT, "inverse": INVERSE_LIVE} if agent else silent
-    stays = {"allowed": False, "code": "no_live_inverse", "reason": "This platform takes no vCPU out of a running guest."}
+    silent: dict[str, Any] = {"allowed": False, "code": "agent_silent", "reason": "The guest agent does not answer."}
+    by_agent: dict[str, Any] = {"fields": _AGENT, "inverse": INVERSE_LIVE} if agent else silent
+    stays: dict[str, Any] = {
+        "allowed": False,
+        "code": "no_live_inverse",
+        "reason": "This platform takes no vCPU out of a running guest.",
+    }
     found = [
         _capability("vcpus.agent", VCPUS, GROW, minimum=1, maximum=fields["live.vcpus"], **by_agent),
         _capability(
@@ -43,18 +47,13 @@ def capabilities(vm: dict[str, Any]) -> tuple[Capability, ...]:
         _capability("vcpus.agent", VCPUS, SHRINK, minimum=1, maximum=fields["live.vcpus"], **by_agent),
         _capability("vcpus.hotplug", VCPUS, SHRINK, **stays),
     ]
-    for direction in (GROW, SHRINK):
-        found.append(
-            _capability(
-                "memory.balloon",
-                MEMORY_MIB,
-                direction,
-                minimum=_MINIMUM_MEMORY_MIB,
-                maximum=maxima["memory_mib"],
-                fields=_BALLOON,
-                inverse=INVERSE_LIVE,
-            )
-        )
+    balloon: dict[str, Any] = {
+        "minimum": _MINIMUM_MEMORY_MIB,
+        "maximum": maxima["memory_mib"],
+        "fields": _BALLOON,
+        "inverse": INVERSE_LIVE,
+    }
+    found += [_capability("memory.balloon", MEMORY_MIB, direction, **balloon) for direction in (GROW, SHRINK)]
     return tuple(found)
 
 

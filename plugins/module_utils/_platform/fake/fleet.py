@@ -1,17 +1,17 @@
 # Copyright: (c) 2026, Headroom contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A fleet in a JSON file, for unit and functional tests: VMs with the fields of real ones, that can be told to misbehave.
+"""A fleet in a JSON file, for unit and functional tests: VMs with the fields of real ones, that can misbehave.
 
 The file: ``{"hosts": [...], "vms": {UUID: {...}}, "writes": N}``. Of a VM: ``name``, ``host``, ``fields``, ``maxima``
-(``vcpus``, ``memory_mib``), optional ``tenant``, ``owner``, ``mode``, ``host_set``, ``power``, ``definition`` (anything; part
-of the generation), ``refused``, ``load`` (``cpu_millicores``, ``memory_used_mib``) and ``faults``: field -> how a write of it goes wrong.
+(``vcpus``, ``memory_mib``), optional ``tenant``, ``owner``, ``mode``, ``host_set``, ``power``, ``definition``
+(anything; part of the generation), ``refused``, ``load`` (``cpu_millicores``, ``memory_used_mib``) and ``faults``: field -> how a
+write of it goes wrong.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
-import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,9 @@ def read_fleet(path: Path) -> dict[str, Any]:
         fleet: dict[str, Any] = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise EndpointError(
-            "endpoint.unreachable", f"The fake fleet {path.name} cannot be read: {error}.", advice="Check the endpoint's URI."
+            "endpoint.unreachable",
+            f"The fake fleet {path.name} cannot be read: {error}.",
+            advice="Check the endpoint's URI.",
         ) from error
     if fleet.get("down"):
         raise EndpointError("endpoint.unreachable", f"The fake fleet {path.name} is down.", advice="Bring it up again.")
@@ -49,4 +51,4 @@ def changed_fleet(path: Path) -> Iterator[dict[str, Any]]:
         yield fleet
         part = path.with_suffix(".part")
         part.write_text(json.dumps(fleet))
-        os.replace(part, path)
+        part.replace(path)

@@ -19,7 +19,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class ArtifactStore:
-    """Objects at ``URL/ab/abcd...``; with ``overlay_url`` (a rehearsal) writes go there and the store stays untouched."""
+    """Objects at ``URL/ab/abcd...``; with ``overlay_url`` (a rehearsal) writes go there, the store stays untouched."""
 
     def __init__(self, url: str, *, overlay_url: str = "") -> None:
         with needs("fsspec"):

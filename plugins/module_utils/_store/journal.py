@@ -51,8 +51,8 @@ def begin(
         sqlalchemy.text(
             "INSERT INTO journal (run_id, action_id, plan, unique_id, resource, direction, endpoint, host_id, "
             "host_set, tenant, state, code, message, token, begun_at_ms, updated_at_ms) "
-            "VALUES (:run_id, :action_id, :plan, :unique_id, :resource, :direction, :endpoint, :host_id, :host_set, :tenant, :state, '', '', :token, "
-            ":now_ms, :now_ms)"
+            "VALUES (:run_id, :action_id, :plan, :unique_id, :resource, :direction, :endpoint, :host_id, "
+            ":host_set, :tenant, :state, '', '', :token, :now_ms, :now_ms)"
         ),
         {
             "run_id": run_id,

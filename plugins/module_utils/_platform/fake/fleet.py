@@ -3,9 +3,9 @@
 """A fleet in a JSON file, for unit and functional tests: VMs with the fields of real ones, that can misbehave.
 
 The file: ``{"hosts": [...], "vms": {UUID: {...}}, "writes": N}``. Of a VM: ``name``, ``host``, ``fields``, ``maxima``
-(``vcpus``, ``memory_mib``), optional ``tenant``, ``owner``, ``mode``, ``host_set``, ``power``, ``definition``
-(anything; part of the generation), ``refused``, ``load`` (``cpu_millicores``, ``memory_used_mib``) and ``faults``: field -> how a
-write of it goes wrong.
+(``vcpus``, ``memory_mib``), and if wanted ``tenant``, ``owner``, ``mode``, ``host_set``, ``power``, ``definition``
+(anything; part of the generation), ``refused``, ``load`` (``cpu_millicores``, ``memory_used_mib``) and ``faults``:
+field -> how a write of it goes wrong.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ cycle: ## one cycle on the running lab; ARGS='--check --diff' for a rehearsal
 	@$(BOOTSTRAP) tests/demo/cycle $(ARGS)
 
 test: ## every check and test; GATES='lint unit' chooses
-	@$(BOOTSTRAP) --for dev tests/tooling/gates $(GATES)
+	@$(BOOTSTRAP) --for dev python -m tests.tooling.gates $(GATES)
 
 test-kills: ## kill every step of the journal, every way, and look that nothing is half-done
 	@$(BOOTSTRAP) --for dev python -m pytest tests/kills $(ARGS)
@@ -37,13 +37,13 @@ lab-down: ## stop the lab; nothing is left behind
 	@$(BOOTSTRAP) python tests/lab/lab.py down
 
 lint: ## only the checks that run nothing
-	@$(BOOTSTRAP) --for dev tests/tooling/gates lint
+	@$(BOOTSTRAP) --for dev python -m tests.tooling.gates lint
 
 format: ## let ruff rewrite the Python files
-	@$(BOOTSTRAP) --for dev bash -c 'ruff check --fix-only --quiet . ; ruff format .'
+	@$(BOOTSTRAP) --for dev tests/tooling/format
 
 docs: ## build the docsite
-	@$(BOOTSTRAP) --for dev tests/tooling/gates docs
+	@$(BOOTSTRAP) --for dev python -m tests.tooling.gates docs
 
 venv: ## make the development environment and print its path
 	@$(BOOTSTRAP) --for dev --print venv

@@ -36,7 +36,7 @@ LINES_MAX = 450  # "about 400"; test_imports warns from 400
 VAGUE_NAMES = ("utils.py", "helpers.py", "manager.py", "misc.py", "common.py")
 BY_NAME = ("__import__", "import_module")
 HEADER = "Copyright: (c) 2026, Headroom contributors"
-LICENCE = ": ".join(("SPDX-License-Identifier", "GPL-3.0-or-later"))  # in two: REUSE reads this line too
+LICENCE = f"SPDX-License-{'Identifier'}: GPL-3.0-or-later"  # in two pieces: REUSE reads this line too
 WITH_HEADER = (".py", ".yml", ".yaml", ".toml", ".sh", ".cfg", ".md", ".rst", ".j2", ".c")
 GENERATED = ("changelogs/changelog.yaml",)
 

@@ -159,14 +159,14 @@ def test_empty_tree_keeps_the_rule(rule, tmp_path):
     assert list(rule(tmp_path)) == []
 
 
-@pytest.mark.parametrize(("rule", "good", "bad"), SELF_TESTS, ids=[rule.__name__ for rule, _, _ in SELF_TESTS])
+@pytest.mark.parametrize(("rule", "good", "bad"), SELF_TESTS, ids=[case[0].__name__ for case in SELF_TESTS])
 def test_rule_bites(rule, good, bad, tmp_path):
     assert list(rule(tree(tmp_path / "good", good))) == []
     assert len(list(rule(tree(tmp_path / "bad", bad)))) == 1
 
 
 def test_every_rule_is_tested():
-    assert {rule for rule, _, _ in SELF_TESTS} == set(contract.RULES)
+    assert {case[0] for case in SELF_TESTS} == set(contract.RULES)
 
 
 def test_data_file_and_missing_init_are_found(tmp_path):
@@ -209,7 +209,7 @@ def oldest_python() -> str:
     ).stdout.strip()
     if not found and os.environ.get("CI") == "true":
         pytest.fail(f"Python {OLDEST_PYTHON} is not installed; CI demands it")
-    return found or pytest.skip(f"Python {OLDEST_PYTHON} is not installed")
+    return found or pytest.skip(f"matrix: Python {OLDEST_PYTHON} is not installed")
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def test_two_controllers_never_share_a_token_nor_break_the_chain(tmp_path):
     database = Database(url)
     spawn = multiprocessing.get_context("fork")
     results = spawn.Queue()
-    controllers = [spawn.Process(target=_contend, args=(url, name, 40, results)) for name in "ab"]
+    controllers = [spawn.Process(target=_contend, args=(url, name, 15, results)) for name in "ab"]
     for controller in controllers:
         controller.start()
     won = sum(results.get(timeout=60) for _ in controllers)

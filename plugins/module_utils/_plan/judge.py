@@ -1,0 +1,151 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One VM at a time: what is wanted, what speaks against it, and else a proposal that only needs room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Optional, Union
+
+from .._policy.settings import MODE_IGNORE, Settings
+from .._policy.sizing import SizingPolicy
+from .._records.forecast import Choice
+from .._records.plan import REFUSED, STAY, Decision
+from .._records.vm import RESOURCES, VM
+from .bounds import Bounds
+from .capacity import Ledger
+from .constraints import (
+    Against,
+    Calendar,
+    against_hold_time,
+    against_numa,
+    against_small_change,
+    against_vm,
+    choose,
+    common_granule,
+    effective_mode,
+    step_goal,
+)
+from .order import Proposal
+from .state import PlanState
+from .target import DEMANDS, Clock, Wanted, wanted_size
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Everything that a decision about one VM looks at."""
+
+    policy: SizingPolicy
+    state: PlanState
+    now: datetime
+    clock: Clock
+    calendar: Calendar
+    ledger: Ledger
+    bounds: Bounds
+    choices: dict[tuple[str, str], Choice]  # by (unique_id, metric)
+
+    def decide(self, vm: VM, *, first: int) -> list[Union[Decision, Proposal]]:
+        """One answer per resource; ``first``: the index that the first decision will have in the plan."""
+        settings = self.policy.effective(vm)
+        whole = against_vm(vm, settings, self.state)
+        return [
+            self._decide(vm, resource, settings, whole, first + offset) for offset, resource in enumerate(RESOURCES)
+        ]
+
+    def _decide(
+        self, vm: VM, resource: str, settings: Settings, whole: Optional[Against], index: int
+    ) -> Union[Decision, Proposal]:
+        sizing, metric = settings.sizing[resource], DEMANDS[resource].metric
+        upper = self.bounds.upper(vm.unique_id, metric=metric, quantile=sizing.quantile)
+        granule = common_granule(vm, resource, sizing)
+        wanted = wanted_size(
+            resource,
+            size=getattr(vm, resource),
+            granule=granule,
+            upper=upper,
+            choice=self.choices.get((vm.unique_id, metric)),
+            settings=settings,
+            clock=self.clock,
+        )
+        if whole is not None:
+            return _stay(vm, resource, wanted, upper, whole)
+        if not wanted.direction:
+            return _stay(vm, resource, wanted, upper, Against(wanted.code, wanted.reason, wanted.line, refused=False))
+        found = self._propose(vm, resource, settings, wanted=wanted, granule=granule, upper=upper, index=index)
+        return found if isinstance(found, Proposal) else _stay(vm, resource, wanted, upper, found)
+
+    def _propose(
+        self, vm: VM, resource: str, settings: Settings, *, wanted: Wanted, granule: int, upper: int, index: int
+    ) -> Union[Proposal, Against]:
+        """Take the first thing that speaks against the act, else propose it."""
+        direction, size, sizing = wanted.direction, getattr(vm, resource), settings.sizing[resource]
+        mode, why = effective_mode(vm, settings, direction)
+        if mode == MODE_IGNORE:
+            return why
+        held = against_hold_time(vm, resource, direction, settings=settings, state=self.state, now=self.now)
+        if held is not None:
+            return held
+        goal = step_goal(size, wanted.size, direction=direction, granule=granule, sizing=sizing)
+        landing = choose(vm, resource, direction, goal=goal)
+        if isinstance(landing, Against):
+            return landing._replace(reason=f"{wanted.reason}; {landing.reason}")
+        host = self.ledger.hosts.get(vm.host_id)
+        small = against_small_change(size, landing.size, sizing=sizing)
+        numa = against_numa(vm, host, resource, after=landing.size) if host else None
+        opening = self.calendar.find(settings)
+        against = small or numa
+        if against is not None:
+            return against
+        if isinstance(opening, Against):
+            return opening
+        limited = goal != wanted.size
+        step = f"one step of {sizing.step_limit_percent[direction]} % goes to {goal}" if limited else ""
+        return Proposal(
+            vm=vm,
+            settings=settings,
+            resource=resource,
+            direction=direction,
+            mode=mode,
+            capability=landing.capability,
+            granule=granule,
+            size_after=landing.size,
+            size_wanted=wanted.size,
+            upper=upper,
+            opening=opening,
+            reason="; ".join(part for part in (wanted.reason, step, landing.note) if part),
+            line=sizing.lines[f"step_limit.{direction}"] if limited else wanted.line,
+            decision=index,
+        )
+
+
+def decision_of(one: Proposal, *, verdict: str, code: str, reason: str, line: int, action_id: str = "") -> Decision:
+    """Return the decision that a proposal came to."""
+    return Decision(
+        unique_id=one.vm.unique_id,
+        vm_name=one.vm.name,
+        resource=one.resource,
+        verdict=verdict,
+        code=code,
+        reason=reason,
+        policy_line=line,
+        size_now=one.size,
+        size_wanted=one.size_wanted,
+        upper=one.upper,
+        action_id=action_id,
+    )
+
+
+def _stay(vm: VM, resource: str, wanted: Wanted, upper: int, why: Against) -> Decision:
+    return Decision(
+        unique_id=vm.unique_id,
+        vm_name=vm.name,
+        resource=resource,
+        verdict=REFUSED if why.refused else STAY,
+        code=why.code,
+        reason=why.reason,
+        policy_line=why.line,
+        size_now=getattr(vm, resource),
+        size_wanted=wanted.size,
+        upper=upper if upper >= 0 else None,
+    )

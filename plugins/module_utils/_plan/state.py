@@ -1,0 +1,17 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the state store knows that a plan must heed, as one frozen value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class PlanState:
+    """Holds, past acts, and VMs changed and reverted twice; all by unique_id."""
+
+    holds: dict[str, str] = field(default_factory=dict)  # -> reason
+    # (unique_id, resource) -> direction and end of the newest act on it, the end in ms since 1970 UTC
+    last_acts: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
+    reverted_twice: frozenset[str] = frozenset()

@@ -1,0 +1,59 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The shipped sizing policy, as text: what holds where a policy of one's own says nothing.
+
+Sources of the numbers: docs/guides/sizing-policy.md.
+"""
+
+from __future__ import annotations
+
+DEFAULT_SOURCE = "shipped policy"
+
+DEFAULT_POLICY = """\
+# The sizing policy that Headroom ships: it recommends, and changes nothing.
+schema: headroom.sizing-policy/1
+
+defaults:
+  mode: recommend                    # ignore, recommend, approve or auto; or {grow: ..., shrink: ...}
+  priority: 100                      # 0 to 1000; the larger gets scarce room first
+  restarts: never
+  windows: always                    # when acts may begin
+  cost:                              # of a unit, relative: shrinks that save most come first
+    per_vcpu: 8
+    per_memory_gib: 1
+  vcpus:
+    minimum: 1
+    maximum: 64
+    quantile: 0.95                   # of the forecast: the upper bound that counts
+    target_use_percent: 70           # grow when the upper bound is more than this share of the size
+    shrink_target_use_percent: 65    # shrink only to a size of which the upper bound is no more than this share
+    minimum_change_percent: 10
+    step_limit: {grow: none, shrink: 50 %}
+  memory:
+    minimum_mib: 128
+    maximum_mib: 524288
+    granule_mib: 128
+    quantile: 0.98
+    target_use_percent: 90
+    shrink_target_use_percent: 85
+    guest_floor_percent: 15          # above what the guest itself used at most
+    minimum_change_percent: 10
+    step_limit: {grow: none, shrink: 50 %}
+  grow:
+    hold_minutes: 15                 # since the last act on the same resource
+  shrink:
+    hold_hours: 24
+    history_days: 7                  # a full cycle: a month where load follows the month
+    freshness_minutes: 15
+    coverage_percent: 80             # of the intervals of that history
+
+capacity:
+  ha_reserve_hosts: 1                # a host set keeps room for its VMs with so many of its hosts lost
+
+budgets:                             # how many acts; a limit that is left out is 1
+  at_once: {per_host: 1, per_host_set: 2, per_tenant: 2, per_platform: 8}
+  window: {hours: 24, per_host: 20, per_host_set: 50, per_tenant: 50, per_platform: 200}
+
+plan:
+  expires_hours: 24
+"""

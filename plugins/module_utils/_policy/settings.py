@@ -1,0 +1,186 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Settings: the table of what a sizing policy can say about a VM, and what it comes to for one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Optional
+
+from .._core.errors import HeadroomError
+from .._records.vm import DIRECTIONS, MEMORY_MIB, VCPUS
+from .kinds import Integer, PerDirection, Quantile, Share, Word
+from .load import Document, Node
+from .windows import Window, Windows
+
+# Modes from the strictest to the freest.
+MODE_IGNORE, MODE_RECOMMEND, MODE_APPROVE, MODE_AUTO = MODES = ("ignore", "recommend", "approve", "auto")
+
+_PERCENT = Integer(1, 100)
+_SIZING: dict[str, Any] = {
+    "quantile": Quantile(),
+    "target_use_percent": _PERCENT,
+    "shrink_target_use_percent": _PERCENT,
+    "minimum_change_percent": Integer(0, 1000),
+    "step_limit": PerDirection(Share()),
+}
+
+# Every setting of ``defaults`` and of a rule's ``set``. Names end in their unit; bounds keep slips of the hand out.
+SETTINGS: dict[str, Any] = {
+    "mode": PerDirection(Word(MODES)),
+    "priority": Integer(0, 1000),
+    "restarts": Word(("never",)),
+    "windows": Windows(),
+    "cost": {"per_vcpu": Integer(0, 10**9), "per_memory_gib": Integer(0, 10**9)},
+    "vcpus": {"minimum": Integer(1, 4096), "maximum": Integer(1, 4096), **_SIZING},
+    "memory": {
+        "minimum_mib": Integer(1, 2**26),
+        "maximum_mib": Integer(1, 2**26),
+        "granule_mib": Integer(1, 2**16),
+        "guest_floor_percent": Integer(0, 1000),
+        **_SIZING,
+    },
+    "grow": {"hold_minutes": Integer(0, 60 * 24 * 366)},
+    "shrink": {
+        "hold_hours": Integer(0, 24 * 366),
+        "history_days": Integer(0, 366),
+        "freshness_minutes": Integer(1, 60 * 24),
+        "coverage_percent": Integer(0, 100),
+    },
+}
+
+# Resource -> its section of the text, and the unit that the names of its sizes end in.
+SECTIONS = {VCPUS: ("vcpus", ""), MEMORY_MIB: ("memory", "_mib")}
+
+
+class Setting(NamedTuple):
+    """A value and the line it stands on; 0: the shipped policy."""
+
+    value: Any
+    line: int
+
+
+@dataclass(frozen=True)
+class Sizing:
+    """How one resource is sized; minimum, maximum and granule in the resource's unit."""
+
+    minimum: int
+    maximum: int
+    granule: int
+    quantile: str
+    target_use_percent: int
+    shrink_target_use_percent: int
+    guest_floor_percent: int
+    minimum_change_percent: int
+    step_limit_percent: dict[str, Optional[int]]  # by direction; None: no limit
+    lines: dict[str, int]  # of the names above
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What holds for one VM. ``lines``: dotted name of each setting in the text -> its line."""
+
+    mode: dict[str, str]  # by direction
+    priority: int
+    windows: tuple[Window, ...]  # empty: always
+    cost_per_vcpu: int
+    cost_per_memory_gib: int
+    sizing: dict[str, Sizing]  # by resource
+    grow_hold_minutes: int
+    shrink_hold_hours: int
+    history_days: int
+    freshness_minutes: int
+    coverage_percent: int
+    lines: dict[str, int]
+
+
+def read_settings(
+    document: Document, node: Node, *, schema: dict[str, Any], path: str, prefix: str = ""
+) -> dict[str, Setting]:
+    """Read a block into dotted names. Raises ``policy.invalid``."""
+    found: dict[str, Setting] = {}
+    for key, entry in document.mapping(node, known=schema, path=path).items():
+        kind, where, name = schema[key], f"{path}.{key}", f"{prefix}{key}"
+        if isinstance(kind, dict):
+            found.update(read_settings(document, entry.node, schema=kind, path=where, prefix=f"{name}."))
+        elif not isinstance(kind, PerDirection):
+            found[name] = Setting(kind.read(document, entry.node, where), entry.line)
+        elif entry.node.id == "mapping":
+            for direction, part in document.mapping(entry.node, known=DIRECTIONS, path=where).items():
+                value = kind.kind.read(document, part.node, f"{where}.{direction}")
+                found[f"{name}.{direction}"] = Setting(value, part.line)
+        else:
+            value = kind.kind.read(document, entry.node, where)
+            found.update({f"{name}.{direction}": Setting(value, entry.line) for direction in DIRECTIONS})
+    return found
+
+
+def build_settings(flat: dict[str, Setting], *, name: str) -> Settings:
+    """Put dotted names together. Raises ``policy.invalid`` for values that contradict each other."""
+    value = {key: setting.value for key, setting in flat.items()}
+    return Settings(
+        mode={direction: value[f"mode.{direction}"] for direction in DIRECTIONS},
+        priority=value["priority"],
+        windows=value["windows"],
+        cost_per_vcpu=value["cost.per_vcpu"],
+        cost_per_memory_gib=value["cost.per_memory_gib"],
+        sizing={resource: _build_sizing(flat, resource, name) for resource in SECTIONS},
+        grow_hold_minutes=value["grow.hold_minutes"],
+        shrink_hold_hours=value["shrink.hold_hours"],
+        history_days=value["shrink.history_days"],
+        freshness_minutes=value["shrink.freshness_minutes"],
+        coverage_percent=value["shrink.coverage_percent"],
+        lines={key: setting.line for key, setting in flat.items()},
+    )
+
+
+def _build_sizing(flat: dict[str, Setting], resource: str, name: str) -> Sizing:
+    section, unit = SECTIONS[resource]
+    built_in = Setting(0, 0)  # vCPUs have no guest floor; their granule is one
+    keys = {
+        "minimum": flat[f"{section}.minimum{unit}"],
+        "maximum": flat[f"{section}.maximum{unit}"],
+        "granule": flat.get(f"{section}.granule{unit}", Setting(1, 0)),
+        "guest_floor_percent": flat.get(f"{section}.guest_floor_percent", built_in),
+        **{key: flat[f"{section}.{key}"] for key in _SIZING if key != "step_limit"},
+    }
+    steps = {direction: flat[f"{section}.step_limit.{direction}"] for direction in DIRECTIONS}
+    sizing = Sizing(
+        step_limit_percent={direction: step.value for direction, step in steps.items()},
+        lines={
+            **{key: setting.line for key, setting in keys.items()},
+            **{f"step_limit.{direction}": step.line for direction, step in steps.items()},
+        },
+        **{key: setting.value for key, setting in keys.items()},
+    )
+    _agree(sizing, section=section, name=name)
+    return sizing
+
+
+def _agree(sizing: Sizing, *, section: str, name: str) -> None:
+    """Refuse settings that contradict each other, wherever each of them came from."""
+    limits = [step for step in sizing.step_limit_percent.values() if step is not None]
+    lowest = -(-sizing.minimum // sizing.granule) * sizing.granule
+    for wrong, keys, what in (
+        (sizing.minimum > sizing.maximum, ("minimum", "maximum"), "the minimum is above the maximum"),
+        (lowest > sizing.maximum, ("granule", "maximum"), "no size between minimum and maximum fits the granule"),
+        (
+            sizing.shrink_target_use_percent > sizing.target_use_percent,
+            ("shrink_target_use_percent", "target_use_percent"),
+            "shrink_target_use_percent is above target_use_percent: what shrinks would grow again",
+        ),
+        (
+            any(step < sizing.minimum_change_percent for step in limits),
+            ("step_limit.grow", "step_limit.shrink", "minimum_change_percent"),
+            "step_limit is below minimum_change_percent: no step would ever be large enough",
+        ),
+    ):
+        if wrong:
+            line = max(sizing.lines[key] for key in keys)
+            raise HeadroomError(
+                "policy.invalid",
+                f"{name}:{line}: in {section}, {what}.",
+                advice="Lines: " + ", ".join(f"{key} {sizing.lines[key]}" for key in keys) + " (0: shipped policy).",
+                file=name,
+                line=line,
+            )

@@ -137,8 +137,6 @@ class Session:
         by_guest = {
             libvirt.VIR_ERR_AGENT_UNRESPONSIVE,
             libvirt.VIR_ERR_AGENT_UNSYNCED,
-            libvirt.VIR_ERR_AGENT_COMMAND_TIMEOUT,
-            libvirt.VIR_ERR_AGENT_COMMAND_FAILED,
             libvirt.VIR_ERR_OPERATION_TIMEOUT,  # of an unplug: the guest did not let go in time
         }
         return RefusedError(

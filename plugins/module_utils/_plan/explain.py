@@ -1,0 +1,59 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Why, or why not, VM X: from the plan alone."""
+
+from __future__ import annotations
+
+from .._core.errors import HeadroomError
+from .._policy.load import suggest
+from .._records.plan import Decision, Plan
+from .diff import size_text
+from .target import DEMANDS
+
+
+def explain(plan: Plan, vm: str) -> str:
+    """What the plan says about one VM, by name or unique_id. Raises ``plan.vm_unknown``, ``plan.vm_ambiguous``."""
+    decisions = decisions_of(plan, vm)
+    first = decisions[0]
+    lines = [f"{first.vm_name} ({first.unique_id}), plan of {plan.made_at}, purpose {plan.purpose}"]
+    for decision in decisions:
+        lines += _explain_one(plan, decision)
+    return "\n".join([*lines, ""])
+
+
+def decisions_of(plan: Plan, vm: str) -> list[Decision]:
+    """The decisions about one VM, one per resource. Raises as ``explain``."""
+    found = [one for one in plan.decisions if vm in (one.unique_id, one.vm_name)]
+    ids = sorted({one.unique_id for one in found})
+    if not found:
+        near = suggest(vm, {one.vm_name for one in plan.decisions})
+        raise HeadroomError(
+            "plan.vm_unknown", f"The plan says nothing about {vm!r}.", advice=near if near.startswith("Did") else ""
+        )
+    if len(ids) > 1:
+        raise HeadroomError(
+            "plan.vm_ambiguous", f"{len(ids)} VMs are named {vm!r}.", advice=f"Give one of {', '.join(ids[:5])}."
+        )
+    return found
+
+
+def _explain_one(plan: Plan, decision: Decision) -> list[str]:
+    resource = decision.resource
+    line = f"line {decision.policy_line} of the policy" if decision.policy_line else "built in"
+    lines = [
+        f"  {resource}: {decision.verdict} ({decision.code}; {line})",
+        f"    has {size_text(resource, decision.size_now)}, wanted {size_text(resource, decision.size_wanted)}",
+        f"    because {decision.reason}",
+    ]
+    if decision.upper is not None:
+        lines.append(f"    upper bound that counted: {decision.upper} {DEMANDS[resource].metric}")
+    for action in plan.actions:
+        if action.action_id == decision.action_id:
+            undone = f"undone by {action.inverse.operation}, {action.inverse.when}"
+            restart = "with a restart" if action.restart else "without a restart"
+            waits = f", after {', '.join(action.after)}" if action.after else ""
+            lines.append(
+                f"    {action.action_id}: {action.operation} to {size_text(resource, action.size_after)}, "
+                f"mode {action.mode}, {restart}, {undone}{waits}"
+            )
+    return lines

@@ -35,13 +35,13 @@ def checked_rows(table: pa.Table) -> pa.Table:
     _check_columns(table)
     schema = interval_schema()
     try:
-        rows = table.select(COLUMNS).cast(schema)
+        rows = table.select(COLUMNS).cast(pa.schema([pa.field(field.name, field.type) for field in schema]))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
-        raise _bad("series.columns", f"A column has another type than {', '.join(map(str, schema.types))}: {error}.")
-    rows = rows.combine_chunks()
+        raise _bad("series.columns", f"A column does not have its type: {error}.") from error
     for field in schema:
         if not field.nullable and rows[field.name].null_count:
             raise _bad("series.value", f"The column {field.name} holds a null.")
+    rows = rows.cast(schema).combine_chunks()
     _check_keys(rows)
     for name in NONE_NEGATIVE:
         column = rows[name]
@@ -97,7 +97,7 @@ class RowsDigest:
         starts = np.flatnonzero(np.append(True, (np.diff(unique_id) != 0) | (np.diff(metric) != 0)))
         names = zip(table["unique_id"].take(starts).to_pylist(), table["metric"].take(starts).to_pylist())
         for (vm, of), start, end in zip(names, starts.tolist(), [*starts[1:].tolist(), table.num_rows]):
-            self._series.append([vm, of, end - start, hashlib.sha256(packed[start:end]).hexdigest()])
+            self._series.append([vm, of, end - start, hashlib.sha256(packed[start:end].data).hexdigest()])
         self.rows += table.num_rows
 
     def value(self) -> str:
@@ -119,9 +119,8 @@ def _codes(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     flat = encoded.unify_dictionaries().combine_chunks()
     flat = flat.chunk(0) if isinstance(flat, pa.ChunkedArray) else flat
     words = np.asarray(flat.dictionary.to_pylist(), dtype=object)
-    rank = np.empty(len(words), dtype=np.int64)
-    rank[np.argsort(words, kind="stable")] = np.arange(len(words))
-    return rank[np.asarray(flat.indices)]
+    rank: npt.NDArray[np.int64] = np.argsort(np.argsort(words, kind="stable"))
+    return rank[np.asarray(flat.indices, dtype=np.int64)]
 
 
 def _check_columns(table: pa.Table) -> None:

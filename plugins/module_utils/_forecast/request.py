@@ -1,0 +1,79 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What to forecast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal, InvalidOperation
+
+from .._core.errors import HeadroomError
+from .._records.forecast import TARGET_MAXIMUM, TARGETS
+from .._records.series import DAY_S, METRICS
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to forecast. Times in seconds; ``interval_s`` is a multiple of the telemetry's and divides the day."""
+
+    now: datetime
+    metrics: tuple[str, ...]
+    horizon_s: int = 3600
+    interval_s: int = 300
+    lead_s: int = 0  # from the cutoff to the first interval of interest: the time an act takes to have its effect
+    quantiles: tuple[str, ...] = ("0.5", "0.9", "0.95")  # decimal strings, ascending
+    target: str = TARGET_MAXIMUM
+    history_s: int = 28 * DAY_S
+    series_interval_s: int = 300
+
+    @property
+    def cutoff(self) -> datetime:
+        """End of what was known: of the telemetry interval around ``now``, which counts as far as it is sampled."""
+        step = timedelta(seconds=self.series_interval_s)
+        return EPOCH - (EPOCH - self.now) // step * step
+
+    @property
+    def start(self) -> datetime:
+        """START of the oldest interval looked at."""
+        return self.cutoff - timedelta(seconds=self.history_s // self.interval_s * self.interval_s)
+
+    def check(self) -> None:
+        """Raise ``forecast.request`` for what makes no sense."""
+        interval_s, series_interval_s = self.interval_s, self.series_interval_s
+        unknown = sorted(set(self.metrics) - set(METRICS))
+        whole = interval_s > 0 and series_interval_s > 0
+        for wrong, why in (
+            (not _ascending(self.quantiles), f"The quantiles {self.quantiles} do not ascend between 0 and 1."),
+            (not self.metrics, "No metric is given."),
+            (bool(unknown), f"Unknown metric: {', '.join(unknown)}; known are {', '.join(METRICS)}."),
+            (self.target not in TARGETS, f"The target {self.target!r} is none of {', '.join(TARGETS)}."),
+            (not whole, "An interval is not positive."),
+            (whole and DAY_S % interval_s != 0, f"The interval of {interval_s} s does not divide the day."),
+            (
+                whole and interval_s % series_interval_s != 0,
+                f"The interval of {interval_s} s is no multiple of the telemetry's {series_interval_s} s.",
+            ),
+            (
+                whole and (self.horizon_s < interval_s or self.horizon_s % interval_s != 0),
+                f"The horizon of {self.horizon_s} s is no multiple of the interval of {interval_s} s.",
+            ),
+            (
+                whole and (self.lead_s < 0 or self.lead_s % interval_s != 0),
+                f"The lead of {self.lead_s} s is no multiple of the interval of {interval_s} s.",
+            ),
+            (self.history_s < interval_s, f"The history of {self.history_s} s is shorter than an interval."),
+            (self.now.tzinfo is None, f"The time {self.now} has no zone."),
+        ):
+            if wrong:
+                raise HeadroomError("forecast.request", why, advice="Correct the options of the forecast.")
+
+
+def _ascending(quantiles: tuple[str, ...]) -> bool:
+    try:
+        levels = [Decimal(quantile) for quantile in quantiles]
+        return bool(levels) and levels == sorted(set(levels)) and 0 < levels[0] <= levels[-1] < 1
+    except InvalidOperation:  # no number, or NaN, which has no order
+        return False

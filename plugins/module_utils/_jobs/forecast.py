@@ -1,0 +1,90 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Forecast demand: read the series, forecast, store the series header, the table and the forecast."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Optional
+
+from .._core.clock import format_utc
+from .._core.errors import HeadroomError
+from .._forecast.engines import ENGINES
+from .._forecast.forecast import make_forecast
+from .._forecast.request import Request
+from .._records.forecast import Forecast
+from .._records.series import Series
+from .._store.artifacts import ArtifactStore
+from .._store.series import SeriesStore
+from .._store.tables import table_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True)
+class Forecasted:
+    """What came of it."""
+
+    digest: str  # of the forecast
+    series: str  # digest of the series header
+    rows: int
+    engines: dict[str, int]  # how many series each engine speaks for; "" for those without history
+    warnings: tuple[str, ...]
+
+
+def forecast(
+    request: Request,
+    *,
+    artifacts: ArtifactStore,
+    series: SeriesStore,
+    unique_ids: Sequence[str],
+    series_digest: Optional[str] = None,
+) -> Forecasted:
+    """Forecast these VMs once, as one fleet.
+
+    With ``series_digest`` the rows are exactly those that the header names, whatever was written since, and
+    ``series.changed`` is raised if the store no longer has them. Otherwise raises what the stores raise.
+    """
+    if series_digest is None:
+        pinned = None
+        scan = series.scan(
+            unique_ids,
+            metrics=request.metrics,
+            start=request.start,
+            end=request.cutoff,
+            interval_s=request.series_interval_s,
+        )
+    else:
+        pinned = artifacts.get(Series, series_digest)
+        request = replace(request, series_interval_s=pinned.interval_s)
+        scan = series.pinned(pinned)
+    table, choices = make_forecast(scan.tables(), request, unique_ids=unique_ids)
+    header = scan.header()
+    if pinned is not None and header != pinned:
+        raise HeadroomError(
+            "series.changed",
+            f"The telemetry no longer holds the rows that {series_digest} names.",
+            advice="Forecast again without a pinned series.",
+        )
+    header_digest = artifacts.put(header)
+    digest = artifacts.put(
+        Forecast(
+            series=header_digest,
+            made_at=format_utc(request.now),
+            cutoff=format_utc(request.cutoff),
+            target=request.target,
+            horizon_s=request.horizon_s,
+            interval_s=request.interval_s,
+            quantiles=request.quantiles,
+            engines=tuple(engine.name for engine in ENGINES),
+            table=artifacts.put_bytes(table_bytes(table)),
+            rows=table.num_rows,
+            choices=choices,
+        )
+    )
+    engines = Counter(choice.engine for choice in choices)
+    silent = engines[""]
+    warnings = (f"{silent} of {len(choices)} series have no history.",) if silent else ()
+    return Forecasted(digest, header_digest, table.num_rows, dict(sorted(engines.items())), warnings)

@@ -1,0 +1,154 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Opening, creating and querying the Delta table of the telemetry store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+from urllib.parse import unquote, urlsplit
+
+from .._core.errors import HeadroomError
+from .._core.needs import needs
+from .._records.series import interval_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+
+SCHEMA = 1
+SCHEMA_PROPERTY = "headroom.schema"
+# Old versions stay readable, for a kept series header names them: what goes is decided elsewhere, not by the log.
+PROPERTIES = {SCHEMA_PROPERTY: str(SCHEMA), "delta.enableExpiredLogCleanup": "false"}
+PARTITIONS = ("metric", "day")
+NO_VERSION = -1  # of a table that does not exist
+
+
+def location(url: str) -> str:
+    """Return an absolute path for a path or ``file://`` URL, any other URL as it is. Raises ``store.credentials``."""
+    parts = urlsplit(url)
+    if parts.scheme in ("", "file"):
+        path = unquote(parts.path) if parts.scheme else url
+        return str(Path(path).expanduser().absolute())
+    if "@" in parts.netloc or parts.query:
+        raise HeadroomError(
+            "store.credentials",
+            "The URL of the telemetry store holds credentials.",
+            advice="Give them in the environment (AWS_ACCESS_KEY_ID, ...), not in the URL.",
+        )
+    return url.rstrip("/")
+
+
+def shown(place: str) -> str:
+    """Return the URL that records and messages name."""
+    return Path(place).as_uri() if place.startswith("/") else place
+
+
+def version_of(table: Any) -> int:
+    """Return the version of an open table, NO_VERSION for None."""
+    return NO_VERSION if table is None else int(table.version())
+
+
+def open_table(place: str, version: Optional[int] = None) -> Any:
+    """Return the DeltaTable (at a version), or None where there is none.
+
+    Raises ``store.unreachable``, ``store.newer``, ``store.other``, ``store.version_gone``.
+    """
+    with needs("deltalake"):
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError, DeltaProtocolError, TableNotFoundError
+    if version == NO_VERSION:
+        return None
+    try:
+        table = DeltaTable(place, version=version)
+    except TableNotFoundError as error:
+        if version is None:
+            return None
+        raise _version_gone(place, version, error) from error
+    except DeltaProtocolError as error:
+        raise newer(place, str(error)) from error
+    except (DeltaError, OSError) as error:
+        raise (unreachable(place, error) if version is None else _version_gone(place, version, error)) from error
+    schema = table.metadata().configuration.get(SCHEMA_PROPERTY) or ""
+    if not schema.isdigit():
+        raise HeadroomError(
+            "store.other",
+            f"The Delta table at {shown(place)} is not Headroom's telemetry.",
+            advice="Name another place; the table is made at the first write.",
+        )
+    if int(schema) > SCHEMA:
+        raise newer(place, f"its schema is {schema}, this release knows {SCHEMA}")
+    return table
+
+
+def open_or_create(place: str) -> Any:
+    """Return the DeltaTable, made when there was none; two that make it at once get the same one."""
+    with needs("deltalake", "pyarrow"):
+        import pyarrow as pa
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError
+    found = open_table(place)
+    if found is not None:
+        return found
+    try:
+        DeltaTable.create(
+            place,
+            interval_schema().append(pa.field("day", pa.date32(), nullable=False)),
+            partition_by=list(PARTITIONS),
+            name="headroom series",
+            configuration=PROPERTIES,
+            raise_if_key_not_exists=False,
+        )
+    except (DeltaError, OSError) as error:
+        made_by_another = open_table(place)
+        if made_by_another is None:
+            raise unreachable(place, error) from error
+        return made_by_another
+    return open_table(place)
+
+
+def query(table: Any, text: str) -> Iterator[pa.RecordBatch]:
+    """Run SQL over the table, registered as ``series``; None has no rows."""
+    if table is None:
+        return
+    with needs("deltalake", "pyarrow"):
+        import pyarrow as pa
+        from deltalake import QueryBuilder
+        from deltalake.exceptions import DeltaError
+    try:
+        yield from pa.RecordBatchReader.from_stream(QueryBuilder().register("series", table).execute(text))
+    except (DeltaError, OSError) as error:
+        raise unreachable(table.table_uri, error) from error
+
+
+def unreachable(place: str, error: Exception) -> HeadroomError:
+    """Say that the store cannot be read or written."""
+    return HeadroomError(
+        "store.unreachable",
+        f"The telemetry store at {shown(place)} cannot be used: {_plain(error)}.",
+        advice="Check the telemetry URL, its space and rights, and that its service answers.",
+    )
+
+
+def newer(place: str, why: str) -> HeadroomError:
+    """Say that the store was made by a later release."""
+    return HeadroomError(
+        "store.newer",
+        f"The telemetry store at {shown(place)} is newer than this release: {why}.",
+        advice="Upgrade headroom.fleet.",
+    )
+
+
+def _version_gone(place: str, version: int, error: Exception) -> HeadroomError:
+    return HeadroomError(
+        "store.version_gone",
+        f"Version {version} of the telemetry at {shown(place)} cannot be read: {_plain(error)}.",
+        advice="Use a series header whose version the store has kept.",
+    )
+
+
+def _plain(error: Exception) -> str:
+    """One line without the colours that the library paints its messages with."""
+    text = " ".join(part.strip("\x1b[0123456789;m↳ ") for part in str(error).splitlines())
+    return text.strip().rstrip(".")

@@ -1,0 +1,202 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One reading of the telemetry store: sorted rows in tables of whole VMs, and the header that names them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, Optional
+
+from .._core.clock import format_utc
+from .._core.errors import HeadroomError
+from .._core.needs import needs
+from .._records.series import COLUMNS, DAY_S, METRICS, Series, interval_schema
+from .delta import query, shown, version_of
+from .rows import RowsDigest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pyarrow as pa
+
+SECOND_US = 1_000_000
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table of the store, open at one version; None where there is none."""
+
+    place: str
+    table: Any
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which rows: start <= ds < end. ``unique_ids`` None: of all VMs."""
+
+    unique_ids: Optional[Sequence[str]]
+    metrics: Sequence[str]
+    start: datetime
+    end: datetime
+    interval_s: int
+
+
+class Scan:
+    """``tables`` once, then ``header``."""
+
+    def __init__(self, base: Source, overlay: Source, wanted: Wanted, *, chunk_rows: int) -> None:
+        unknown = sorted(set(wanted.metrics) - set(METRICS))
+        if unknown:
+            raise HeadroomError(
+                "series.metric", f"Unknown metric: {', '.join(unknown)}.", advice=f"Known are {', '.join(METRICS)}."
+            )
+        if wanted.interval_s <= 0 or DAY_S % wanted.interval_s:
+            raise HeadroomError(
+                "series.interval",
+                f"An interval of {wanted.interval_s} s does not divide the day.",
+                advice="Use 60, 300, 900 or 3600.",
+            )
+        self._base, self._overlay = base, overlay
+        self._metrics = sorted(set(wanted.metrics))
+        self._interval_us = wanted.interval_s * SECOND_US
+        self._start_us = _epoch_us(wanted.start) // self._interval_us * self._interval_us
+        self._slots = max(0, -((self._start_us - _epoch_us(wanted.end)) // self._interval_us))
+        self._unique_ids = self._found() if wanted.unique_ids is None else sorted(set(wanted.unique_ids))
+        self._chunk_vms = max(1, chunk_rows // max(1, self._slots * len(self._metrics)))
+        self._digest = RowsDigest()
+        self._done = False
+
+    @property
+    def unique_ids(self) -> tuple[str, ...]:
+        """The VMs asked for, or found."""
+        return tuple(self._unique_ids)
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield tables of whole VMs in ascending unique_id, rows sorted by (unique_id, metric, ds); none is empty."""
+        for first in range(0, len(self._unique_ids), self._chunk_vms):
+            table = self._table(self._unique_ids[first : first + self._chunk_vms])
+            self._digest.update(table)
+            if table.num_rows:
+                yield table
+        self._done = True
+
+    def empty(self) -> pa.Table:
+        """Return a table without rows, of the columns that ``tables`` have."""
+        return _read_schema().empty_table()
+
+    def header(self) -> Series:
+        """Name the rows read. Every table must have been taken."""
+        if not self._done:
+            raise RuntimeError("Scan.header before the last of Scan.tables")
+        return Series(
+            table=shown(self._base.place),
+            table_version=version_of(self._base.table),
+            interval_s=self._interval_us // SECOND_US,
+            start=_time(self._start_us),
+            end=_time(self._end_us),
+            unique_ids=self.unique_ids,
+            metrics=tuple(self._metrics),
+            rows=self._digest.rows,
+            rows_digest=self._digest.value(),
+            overlay=shown(self._overlay.place),
+            overlay_version=version_of(self._overlay.table),
+        )
+
+    @property
+    def _end_us(self) -> int:
+        return self._start_us + self._slots * self._interval_us
+
+    def _where(self) -> str:
+        start, end = _time(self._start_us), _time(self._end_us)
+        return (
+            f"metric IN ({', '.join(map(_quoted, self._metrics)) or 'NULL'})"
+            f" AND interval_s = {self._interval_us // SECOND_US}"
+            f" AND day >= DATE '{start[:10]}' AND day <= DATE '{end[:10]}'"
+            f" AND ds >= TIMESTAMP '{start}' AND ds < TIMESTAMP '{end}'"
+        )
+
+    def _found(self) -> list[str]:
+        found: set[str] = set()
+        for source in (self._base, self._overlay):
+            text = f"SELECT DISTINCT unique_id FROM series WHERE {self._where()}"  # noqa: S608 - own values
+            for batch in query(source.table, text):
+                found.update(batch["unique_id"].to_pylist())
+        return sorted(found)
+
+    def _table(self, unique_ids: Sequence[str]) -> pa.Table:
+        """Read the rows of these VMs. They are sorted by place: a row's key is its place in the grid of all keys."""
+        with needs("pyarrow", "numpy"):
+            import numpy as np
+            import pyarrow as pa
+        ids, names = pa.array(unique_ids, pa.string()), pa.array(self._metrics, pa.string())
+        text = (
+            f"SELECT {', '.join(COLUMNS)} FROM series WHERE {self._where()}"  # noqa: S608 - own values, ids quoted
+            f" AND unique_id >= {_quoted(unique_ids[0])} AND unique_id <= {_quoted(unique_ids[-1])}"
+        )
+        place = np.full(len(ids) * len(names) * self._slots, -1, dtype=np.int32)
+        batches: list[pa.RecordBatch] = []
+        count = 0
+        for source in (self._base, self._overlay):  # the overlay's rows take the place of the base's
+            first = count
+            for batch in query(source.table, text):
+                coded = _coded(batch, ids, names)
+                series = coded["unique_id"].to_numpy().astype(np.int64) * len(names) + coded["metric"].to_numpy()
+                slot = (coded["ds"].cast("int64").to_numpy() - self._start_us) // self._interval_us
+                place[series * self._slots + slot] = np.arange(count, count + coded.num_rows, dtype=np.int32)
+                count += coded.num_rows
+                batches.append(coded)
+            if np.count_nonzero(place >= first) != count - first:
+                raise HeadroomError(
+                    "series.duplicate",
+                    f"The telemetry at {shown(source.place)} holds two rows for one VM, metric and interval.",
+                    advice="Something else than Headroom wrote into the table: restore an earlier version of it.",
+                )
+        if not count:
+            return _read_schema().empty_table()
+        rows = pa.Table.from_batches(batches).take(pa.array(place[place >= 0])).combine_chunks()
+        dictionaries = {"unique_id": ids, "metric": names}
+        return pa.Table.from_arrays(
+            [
+                pa.DictionaryArray.from_arrays(rows[name].chunk(0), dictionaries[name])
+                if name in dictionaries
+                else rows[name]
+                for name in COLUMNS
+            ],
+            schema=_read_schema(),
+        )
+
+
+def _coded(batch: pa.RecordBatch, ids: pa.Array, names: pa.Array) -> pa.RecordBatch:
+    """Put places in ``ids`` and ``names`` for the two texts, and drop rows of other VMs."""
+    with needs("pyarrow"):
+        import pyarrow as pa
+        import pyarrow.compute as pc
+    vm = pc.index_in(batch["unique_id"].cast(pa.string()), value_set=ids)
+    metric = pc.index_in(batch["metric"].cast(pa.string()), value_set=names)
+    coded = pa.RecordBatch.from_arrays([vm, metric, *(batch[name] for name in COLUMNS[2:])], names=list(COLUMNS))
+    return coded.filter(vm.is_valid())
+
+
+def _read_schema() -> pa.Schema:
+    with needs("pyarrow"):
+        import pyarrow as pa
+    text = pa.dictionary(pa.int32(), pa.string())
+    return pa.schema(
+        [field.with_type(text) if field.name in {"unique_id", "metric"} else field for field in interval_schema()]
+    )
+
+
+def _epoch_us(moment: datetime) -> int:
+    if moment.tzinfo is None:
+        raise HeadroomError("time.naive", f"The time {moment} has no zone.", advice="Give an aware UTC time.")
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def _time(epoch_us: int) -> str:
+    return format_utc(EPOCH + timedelta(microseconds=epoch_us))
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -17,8 +17,8 @@ from pathlib import Path
 from command import run, say, wait_until
 
 ROOT = Path("/sys/fs/cgroup")
-# Eight times the default of versions 1 and 2: on a busy machine all guests together would else count as one process, and
-# their load would not follow its schedule. They ask for little more than one CPU.
+# Eight times the default of versions 1 and 2: on a busy machine all guests together would else count as one process,
+# and their load would not follow its schedule. They ask for little more than one CPU.
 WEIGHTS = {"cpu.shares": 8192, "cpu.weight": 800}
 DAEMON = (
     "daemon"  # version 2 lets no group have both processes and children with controllers: the daemons sit one below
@@ -64,17 +64,25 @@ class Hierarchy:
 
 
 def hierarchies() -> list[Hierarchy]:
-    """Read /proc/self/mountinfo (proc(5)): the last fields, after a dash, are type, source and super block options."""
+    """Read /proc/self/mountinfo (proc(5)): the last fields, after a dash, are type, source and super block options.
+
+    A mount that another one hides is listed as well; what is seen at a path tells itself by its device number.
+    """
     controllers = {line.split()[0] for line in Path("/proc/cgroups").read_text().splitlines()[1:]}
     found = {}
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         left, _, right = line.partition(" - ")
         kind, _, flags = right.split()[:3]
-        path = Path(left.split()[4])
-        if kind in ("cgroup", "cgroup2") and path.is_relative_to(ROOT):
+        device, path = left.split()[2], Path(left.split()[4])
+        if kind in ("cgroup", "cgroup2") and path.is_relative_to(ROOT) and device == _device(path):
             wanted = [flag for flag in flags.split(",") if flag in controllers or flag.startswith("name=")]
             found[path] = Hierarchy(path, version=2 if kind == "cgroup2" else 1, options=",".join(wanted))
     return list(found.values())
+
+
+def _device(path: Path) -> str:
+    number = path.stat().st_dev if path.exists() else 0
+    return f"{os.major(number)}:{os.minor(number)}"
 
 
 def enter(tag: str) -> list[Hierarchy]:

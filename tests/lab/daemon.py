@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 INSIDE = Path(__file__).resolve().parent / "inside.py"
 FOLDERS = ("boot", "cache", "disks", "etc", "lib", "log", "run")
-START_TIMEOUT_S = 30
+START_TIMEOUT_S = 60
 # Nothing of the caller's environment reaches the daemons and the guests' processes.
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
 
@@ -46,26 +46,27 @@ def find(settings: Settings) -> int | None:
 
 def start(settings: Settings) -> bool:
     """Start the lab's daemons and wait until they answer; False when they were there already."""
-    virsh = Virsh(settings.uri)
-    log = settings.root / "log" / "inside.log"
     fresh = find(settings) is None
     if fresh:
         _make_folders(settings)
         words = [sys.executable, str(INSIDE), str(settings.root), settings.tag]
-        with log.open("ab") as output:
-            subprocess.run(
-                words, env=ENVIRONMENT, check=False, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/"
-            )
+        with _log(settings).open("ab") as output:
+            subprocess.run(words, env=ENVIRONMENT, check=False, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    wait(settings)
+    return fresh
+
+
+def wait(settings: Settings) -> None:
+    """Wait until libvirtd answers; raise LabError at once when its namespaces are gone."""
+    virsh = Virsh(settings.uri)
 
     def ready() -> bool:
         if find(settings) is None:
-            raise LabError(f"the lab's namespaces ended at once: {_tail(log)}")
+            raise LabError(f"the lab's namespaces ended: {_last_words(settings)}")
         return virsh.answers("version")
 
-    wait_until(
-        ready, what=f"libvirtd answers at {settings.uri} (its log: {settings.root}/log)", timeout_s=START_TIMEOUT_S
-    )
-    return fresh
+    what = f"libvirtd answers at {settings.uri} (its log: {settings.root}/log)"
+    wait_until(ready, what=what, timeout_s=START_TIMEOUT_S)
 
 
 def stop(settings: Settings) -> bool:
@@ -97,6 +98,11 @@ def _check_owner(root: Path) -> None:
         raise LabError(f"{root} is not a folder of our own: choose another HEADROOM_LAB")
 
 
-def _tail(log: Path) -> str:
+def _log(settings: Settings) -> Path:
+    return settings.root / "log" / "inside.log"
+
+
+def _last_words(settings: Settings) -> str:
+    log = _log(settings)
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     return " | ".join(lines[-3:]) or "no word in its log"

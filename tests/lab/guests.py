@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import uuid
 from dataclasses import dataclass
@@ -33,12 +34,17 @@ NAMESPACE = uuid.UUID(
 
 @dataclass(frozen=True)
 class Guest:
-    """One guest: what it has at first, and what it does."""
+    """One guest: what it has at first, and what it does.
+
+    Memory slots (for virtio-mem) need a NUMA cell, and with one libvirt refuses to change the maximum of memory and to
+    lower that of vCPUs. So some guests have slots, and the maxima of the others can be changed and changed back.
+    """
 
     name: str
     vcpus: int
     memory_mib: int
     load: Schedule
+    memory_slots: int = 0
 
     @property
     def uuid(self) -> uuid.UUID:
@@ -53,15 +59,15 @@ class Guest:
 
 # Together about 1.2 CPUs: two cores carry it and still have room for the tests.
 GUESTS = (
-    Guest("web1", vcpus=1, memory_mib=256, load=Schedule(cpu_percent=(78, 82, 80), memory_mib=(80, 90, 85))),
-    Guest("web2", vcpus=1, memory_mib=256, load=Schedule(cpu_percent=(10, 14, 12), memory_mib=(40,))),
-    Guest("batch1", vcpus=2, memory_mib=384, load=Schedule(cpu_percent=(4, 6), memory_mib=(30,))),
-    Guest("db1", vcpus=2, memory_mib=384, load=Schedule(cpu_percent=(18, 22), memory_mib=(180, 190))),
-    Guest("idle1", vcpus=2, memory_mib=256, load=Schedule(cpu_percent=(2,), memory_mib=(8,))),
+    Guest("web1", vcpus=1, memory_mib=256, load=Schedule((78, 82, 80), (80, 90, 85)), memory_slots=4),
+    Guest("web2", vcpus=1, memory_mib=256, load=Schedule((10, 14, 12), (40,)), memory_slots=4),
+    Guest("batch1", vcpus=2, memory_mib=384, load=Schedule((4, 6), (30,)), memory_slots=4),
+    Guest("db1", vcpus=2, memory_mib=384, load=Schedule((18, 22), (180, 190))),
+    Guest("idle1", vcpus=2, memory_mib=256, load=Schedule((2,), (8,))),
 )
 NAMES = tuple(guest.name for guest in GUESTS)
 
-# Each saves time or memory in a guest that boots under TCG; without `no_timer_check` some do not boot on a busy machine.
+# Each saves time or memory in a guest that boots under TCG; without `no_timer_check` some fail on a busy machine.
 CMDLINE = (
     "console=ttyS0 quiet panic=-1 no_timer_check tsc=reliable mitigations=off cryptomgr.notests swiotlb=noforce"
     " ipv6.disable=1 memhp_default_state=online_movable headroom.load={load}"
@@ -70,6 +76,12 @@ TCG_FEATURES = (
     '<tcg><tb-cache unit="MiB">128</tb-cache></tcg>'  # QEMU's own default of 1 GiB is more than the guest itself
 )
 
+HOTPLUG = f"""\
+  <maxMemory slots="{{slots}}" unit="MiB">{HOTPLUG_MAX_MIB}</maxMemory>
+"""
+NUMA = f"""
+    <numa><cell id="0" cpus="0-{VCPUS_MAX - 1}" memory="{MEMORY_MAX_MIB}" unit="MiB"/></numa>
+  """
 DOMAIN = """\
 <domain type={type}>
   <name>{guest.name}</name>
@@ -78,8 +90,7 @@ DOMAIN = """\
     <headroom:vm xmlns:headroom="https://headroom.fleet/xmlns/vm/1"
                  tenant="lab" owner="demo" mode="auto" host_set="lab"/>
   </metadata>
-  <maxMemory slots="4" unit="MiB">{hotplug_max}</maxMemory>
-  <memory unit="MiB">{memory_max}</memory>
+{hotplug}  <memory unit="MiB">{memory_max}</memory>
   <currentMemory unit="MiB">{guest.memory_mib}</currentMemory>
   <vcpu placement="static" current="{guest.vcpus}">{vcpus_max}</vcpu>
   <os>
@@ -89,9 +100,7 @@ DOMAIN = """\
     <cmdline>{cmdline}</cmdline>
   </os>
   <features><acpi/><apic/>{features}</features>
-  <cpu mode="maximum">
-    <numa><cell id="0" cpus="0-{last_vcpu}" memory="{memory_max}" unit="MiB"/></numa>
-  </cpu>
+  <cpu mode="maximum">{numa}</cpu>
   <on_crash>destroy</on_crash>
   <devices>
     <disk type="file" device="disk">
@@ -121,33 +130,41 @@ def domain_xml(guest: Guest, *, settings: Settings, domain_type: str) -> str:
         features=TCG_FEATURES if domain_type == "qemu" else "",
         root=settings.root,
         bridge=BRIDGE,
-        hotplug_max=HOTPLUG_MAX_MIB,
+        hotplug=HOTPLUG.format(slots=guest.memory_slots) if guest.memory_slots else "",
+        numa=NUMA if guest.memory_slots else "",
         memory_max=MEMORY_MAX_MIB,
         vcpus_max=VCPUS_MAX,
-        last_vcpu=VCPUS_MAX - 1,
         cmdline=CMDLINE.format(load=guest.load.line(separator=":")),
     )
 
 
-def ensure(virsh: Virsh, guests: tuple[Guest, ...], *, settings: Settings, image: Image, verdict: Verdict) -> list[str]:
-    """Define and start what is missing, wait until all agents answer; return the names of those that were started."""
+def start(virsh: Virsh, missing: tuple[Guest, ...], *, settings: Settings, image: Image, verdict: Verdict) -> None:
+    """Define those that are not defined; start all; give each its size and its load. All run in the end, or none."""
     boot = settings.root / "boot"
     for source, name in ((image.kernel, "vmlinuz"), (image.initramfs, "initramfs.cpio")):
         if not (boot / name).exists():  # a copy: a guest must start even if the cache is cleared
-            run("cp", source, boot / name)
-    for guest in guests:
-        if guest.name not in virsh.names("--all"):
+            shutil.copy(source, boot / name)
+    defined = virsh.names("--all")
+    for guest in missing:
+        if guest.name not in defined:
             _define(virsh, guest, settings=settings, domain_type=verdict.type)
-    running = virsh.names()
-    started = [guest for guest in guests if guest.name not in running]
-    sizes = {guest.name: _start(virsh, guest.name, plug_all=verdict.type == "qemu") for guest in started}
+    try:
+        sizes = {guest.name: _start(virsh, guest.name, plug_all=verdict.type == "qemu") for guest in missing}
+        wait(virsh, missing, settings=settings)
+        for guest in missing:
+            virsh("setvcpus", guest.name, sizes[guest.name], "--guest")
+            schedule.send(virsh, guest.name, guest.load)
+    except BaseException:
+        for guest in missing:  # else the next `up` would take them for ready
+            virsh.answers("destroy", guest.name)
+        raise
+
+
+def wait(virsh: Virsh, guests: tuple[Guest, ...], *, settings: Settings) -> None:
+    """Wait until the agents of all these guests answer."""
     for guest in guests:
         what = f"the agent of {guest.name} answers (its console: {settings.root}/log/{guest.name}.console)"
         wait_until(partial(answers, virsh, guest.name), what=what, timeout_s=READY_TIMEOUT_S, step_s=0.3)
-    for guest in started:
-        virsh("setvcpus", guest.name, sizes[guest.name], "--guest")
-        schedule.send(virsh, guest.name, guest.load)
-    return [guest.name for guest in started]
 
 
 def answers(virsh: Virsh, name: str) -> bool:

@@ -53,7 +53,7 @@ class Image:
 
 
 def ensure(cache: Path) -> Image:
-    """Return the image that fits today's packages and sources; build it (3 s, 27 MB to download) if the cache has none."""
+    """Return the image of today's packages and sources; build it (3 s, 27 MB to download) if the cache has none."""
     packages = _packages()
     folder = cache / ("image-" + _digest(packages))
     image = Image(kernel=folder / "vmlinuz", initramfs=folder / "initramfs.cpio")

@@ -71,6 +71,7 @@ def _prepare(root: Path, usable: list[cgroups.Hierarchy]) -> None:
         (root / "etc" / name).write_text(text.format(root=root))
     run("mount", "--make-rprivate", "/")
     run("mount", "-t", "proc", "proc", "/proc")
+    run("umount", "--lazy", "--recursive", "/sys")
     run("mount", "-t", "sysfs", "sysfs", "/sys")  # of the new network namespace
     cgroups.mount(usable)
     run("mount", "--bind", root / "etc", "/etc/libvirt")

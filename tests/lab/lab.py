@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A private libvirt with small guests under load: ``lab.py up | down | status | schedule FILE``.
 
-Everything runs in namespaces of its own and lies under HEADROOM_LAB; nothing of the machine's own libvirt is touched and
-no service is started. Needs root and the Debian packages of packages.txt.
+Everything runs in namespaces of its own and lies under HEADROOM_LAB; nothing of the machine's own libvirt is touched
+and no service is started. Needs root and the Debian packages of packages.txt.
 Exit status: 0 done, 1 failed, 3 a prerequisite is missing.
 """
 
@@ -54,15 +54,21 @@ def main(argv: list[str]) -> int:
 def up(settings: Settings, options: argparse.Namespace) -> int:
     """Start what is not there."""
     wanted = _select(options.guests)
+    virsh = Virsh(settings.uri)
     with _locked(settings):
-        ready = image.ensure(settings.cache)
-        verdict = accel.choose(ready, cache=settings.cache)
-        say(f"accelerator: {verdict.type}: {verdict.reason}")
-        fresh = daemon.start(settings)
-        say(f"libvirtd: {'started' if fresh else 'is up'}: {settings.uri}")
-        virsh = Virsh(settings.uri)
-        started = guests.ensure(virsh, wanted, settings=settings, image=ready, verdict=verdict)
-        say(f"up: {', '.join(guest.name for guest in wanted)}" + ("" if started else " (was up already)"))
+        missing = wanted
+        if daemon.find(settings) is not None:
+            daemon.wait(settings)
+            running = virsh.names()
+            missing = tuple(guest for guest in wanted if guest.name not in running)
+        if missing:
+            boot = image.ensure(settings.cache)
+            verdict = accel.choose(boot, cache=settings.cache)
+            say(f"accelerator: {verdict.type}: {verdict.reason}")
+            say(f"libvirtd: {'started' if daemon.start(settings) else 'is up'}: {settings.uri}")
+            guests.start(virsh, missing, settings=settings, image=boot, verdict=verdict)
+        guests.wait(virsh, wanted, settings=settings)
+        say(f"up: {', '.join(guest.name for guest in wanted)}" + ("" if missing else " (was up already)"))
     return 0
 
 
@@ -104,12 +110,14 @@ def _report(settings: Settings) -> dict[str, Any]:
         "root": str(settings.root),
         "uri": settings.uri,
         "uri_ro": settings.uri_ro,
+        "control_group": settings.tag,
         "guests": [],
     }
     if daemon.find(settings) is None:
         return report
     virsh = Virsh(settings.uri)
-    report["guests"] = [guests.describe(virsh, name) for name in virsh.names("--all")]
+    defined = virsh.names("--all")  # others may define their own here; they are not the lab's
+    report["guests"] = [guests.describe(virsh, name) for name in guests.NAMES if name in defined]
     whole = report["guests"] and all(guest["agent"] for guest in report["guests"])
     report["state"] = "up" if whole else "partial"
     return report

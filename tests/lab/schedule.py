@@ -39,7 +39,7 @@ class Schedule:
 
 
 def read(path: Path, *, guests: tuple[str, ...]) -> dict[str, Schedule]:
-    """Read ``{"web1": {"cpu_percent": [..], "memory_mib": [..], "slot_s": 60}, ...}``; LabError at the first mistake."""
+    """Read ``{"web1": {"cpu_percent": [..], "memory_mib": [..], "slot_s": 60}, ..}``; LabError at the first mistake."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

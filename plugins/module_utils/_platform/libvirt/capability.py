@@ -23,8 +23,7 @@ from ..._records.vm import (
     VCPUS,
     Capability,
 )
-from . import description as xml
-from .description import OFF, RUNNING, Description
+from .description import OFF, RUNNING, Description, integer, kib
 from .fields import (
     CONFIG_MEMORY_MIB,
     CONFIG_VCPUS,
@@ -72,7 +71,7 @@ UNSTEADY = {
     "unknown": ("vm.state_unknown", "is in a state that libvirt does not name"),
 }
 
-Why = tuple[str, str]  # stable code, and the reason for people: "is paused"
+Why = tuple[str, str]  # stable code, and the words for people: of a VM a predicate, of an operation a clause
 
 
 def refusal(description: Description) -> Optional[Why]:
@@ -130,7 +129,9 @@ def _judge(operation: Operation, description: Description, direction: str) -> Ca
         high = min(high, size - 1)
     if low > high:
         edge, bound = ("maximum", high) if direction == GROW else ("minimum", low)
-        return answer((f"{operation.resource}.at_{edge}", f"stands at {size}; this way goes to {bound}"))
+        return answer(
+            (f"{operation.name.partition('.')[0]}.at_{edge}", f"it stands at {size}, and this way ends at {bound}")
+        )
     return Capability(
         operation.name,
         operation.resource,
@@ -246,7 +247,7 @@ def _hotplug_inverse(description: Description, _direction: str) -> str:
 
 
 def _maximum_vcpus(description: Description) -> int:
-    return min(xml.integer(root, "vcpu") or 0 for root in _definitions(description))
+    return min(integer(root, "vcpu") or 0 for root in _definitions(description))
 
 
 def _cold_vcpus(description: Description) -> int:
@@ -263,7 +264,7 @@ def _cold_vcpus(description: Description) -> int:
 def _no_balloon(description: Description, _direction: str) -> Optional[Why]:
     for root in _definitions(description):
         if not _attribute(root, "devices/memballoon", "model").startswith("virtio"):
-            return "memory.no_balloon", "has no virtio balloon"
+            return "memory.no_balloon", "it has no virtio balloon"
     return None
 
 
@@ -274,7 +275,7 @@ def _memory_held(description: Description, direction: str) -> Optional[Why]:
                 return why
         device = root.find("devices/memory")
         if device is not None:
-            return "memory.devices", f"has memory devices ({device.get('model', 'unknown')})"
+            return "memory.devices", f"it has memory devices ({device.get('model', 'unknown')})"
         if direction == GROW:
             for path, why in GROWTH_LIMITS:
                 if root.find(path) is not None:
@@ -290,19 +291,22 @@ def _fraction(description: Description, _direction: str) -> Optional[Why]:
 
 
 def _balloon_bounds(description: Description, _direction: str) -> tuple[int, int]:
-    return MEMORY_FLOOR_MIB, min(kib_to_mib(xml.kib(root, "memory") or 0) for root in _definitions(description))
+    return MEMORY_FLOOR_MIB, min(kib_to_mib(kib(root, "memory") or 0) for root in _definitions(description))
 
 
 HOLDERS: tuple[tuple[str, Why], ...] = (
-    *((path, ("memory.passthrough", "has a passed-through device, which pins its memory")) for path in PASSED_THROUGH),
-    ("memoryBacking/hugepages", ("memory.hugepages", "lives in huge pages, which a balloon cannot give back")),
-    ("memoryBacking/locked", ("memory.locked", "has its memory locked")),
-    ("launchSecurity", ("memory.encrypted", "has encrypted memory, which is pinned")),
+    *(
+        (path, ("memory.passthrough", "it has a passed-through device, which pins its memory"))
+        for path in PASSED_THROUGH
+    ),
+    ("memoryBacking/hugepages", ("memory.hugepages", "it lives in huge pages, which a balloon cannot give back")),
+    ("memoryBacking/locked", ("memory.locked", "it has its memory locked")),
+    ("launchSecurity", ("memory.encrypted", "it has encrypted memory, which is pinned")),
 )
 GROWTH_LIMITS: tuple[tuple[str, Why], ...] = (
-    ("numatune/memory[@mode='strict']", ("memory.numa_strict", "may take memory from its NUMA nodes only")),
-    ("numatune/memnode[@mode='strict']", ("memory.numa_strict", "may take memory from its NUMA nodes only")),
-    ("memtune/hard_limit", ("memory.hard_limit", "has a hard memory limit, above which the host kills it")),
+    ("numatune/memory[@mode='strict']", ("memory.numa_strict", "it may take memory from its NUMA nodes only")),
+    ("numatune/memnode[@mode='strict']", ("memory.numa_strict", "it may take memory from its NUMA nodes only")),
+    ("memtune/hard_limit", ("memory.hard_limit", "it has a hard memory limit, above which the host kills it")),
 )
 
 

@@ -16,8 +16,7 @@ from typing import Any, Callable, Optional
 from ..._core.canonical import digest_bytes
 from ..._core.needs import needs
 from ..._core.units import KIB_PER_MIB, kib_to_mib
-from . import description as xml
-from .description import Description
+from .description import Description, integer, kib, number
 
 CONFIG_VCPUS = "config.vcpus"
 LIVE_VCPUS = "live.vcpus"
@@ -76,13 +75,13 @@ def current_vcpus(root: ET.Element) -> Optional[int]:
     """``<vcpu current=>``; absent, all of them."""
     element = root.find("vcpu")
     current = None if element is None else element.get("current")
-    return xml.integer(root, "vcpu") if current is None else xml.number(current, "vcpu current")
+    return integer(root, "vcpu") if current is None else number(current, "vcpu current")
 
 
 def current_memory_kib(root: ET.Element) -> Optional[int]:
     """``<currentMemory>``; absent, all of it. In a running domain libvirt keeps it up by the balloon's events."""
-    current = xml.kib(root, "currentMemory")
-    return xml.kib(root, "memory") if current is None else current
+    current = kib(root, "currentMemory")
+    return kib(root, "memory") if current is None else current
 
 
 def _current_memory_mib(root: ET.Element) -> Optional[int]:

@@ -78,6 +78,17 @@ class Session:
                 ) from error
             self._sleep(pauses.pop(0))
 
+    def ask(self, act: Callable[[Any], T]) -> T:
+        """Do ``act(connection)``: one remote call about the endpoint as a whole. Raises EndpointError only."""
+        try:
+            return self.call(act)
+        except RefusedError as error:
+            raise EndpointError(
+                "endpoint.denied",
+                f"The endpoint {self.endpoint.name} does not let itself be read. {error.message}",
+                advice="Check what the user that connects may do there.",
+            ) from error
+
     def on(self, domain: Any, act: Callable[[Any], T], *, deadline_s: float = READ_S, retry: bool = True) -> T:
         """Do ``act(domain)``: one remote call on a domain, looked up again when the connection is another by now."""
 

@@ -18,9 +18,8 @@ from ..._records.host import Host, NumaCell
 from ..._records.snapshot import Gap
 from ..._records.vm import VM
 from ..base import Endpoint, Observation
-from . import description as xml
 from .capability import capabilities, refusal
-from .description import OFF, RUNNING, Agent, Description, read_tag
+from .description import OFF, RUNNING, Agent, Description, kib, number, parse, read_tag
 from .fields import effective_memory_mib, effective_vcpus, generation, read_fields
 from .session import ENDPOINT_TIMEOUT, VM_VANISHED, Session
 
@@ -55,12 +54,12 @@ def observe(session: Session) -> Observation:
     endpoint = session.endpoint
     host = read_host(
         endpoint,
-        capabilities_xml=session.call(lambda connection: connection.getCapabilities()),
-        node_info=session.call(lambda connection: connection.getInfo()),
-        name=session.call(lambda connection: connection.getHostname()),
+        capabilities_xml=session.ask(lambda connection: connection.getCapabilities()),
+        node_info=session.ask(lambda connection: connection.getInfo()),
+        name=session.ask(lambda connection: connection.getHostname()),
     )
     # The state alone: every other group of statistics may ask the VM's monitor.
-    states = session.call(lambda connection: connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, 0))
+    states = session.ask(lambda connection: connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, 0))
     saved = _uuids(session, libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
     transient = _uuids(session, libvirt.VIR_CONNECT_LIST_DOMAINS_TRANSIENT)
     vms: list[VM] = []
@@ -90,16 +89,16 @@ def describe(session: Session, domain: Any, *, state: int, managed_save: bool, p
     with needs("libvirt"):
         import libvirt
     power = POWERS[state] if state < len(POWERS) else POWERS[0]
-    inactive = xml.parse(session.on(domain, lambda it: it.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)))
+    inactive = parse(session.on(domain, lambda it: it.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)))
     live: Optional[ET.Element] = None
-    agent = Agent("vm.off", "the VM is off")
+    agent = Agent("vm.off", "it is off")
     job = ""
     if power not in (OFF, "crashed"):
-        live = xml.parse(session.on(domain, lambda it: it.XMLDesc(0)))
+        live = parse(session.on(domain, lambda it: it.XMLDesc(0)))
         if live.get("id") is None:  # only a domain that runs has one
             raise HeadroomError("vm.changing", f"{domain.name()} went off while it was read.", advice="Observe again.")
         job = _job(session, domain)
-        agent = _ask_agent(session, domain, live) if power == RUNNING else Agent("vm.paused", "the VM does not run")
+        agent = _ask_agent(session, domain, live) if power == RUNNING else Agent("vm.paused", "it does not run")
     return Description(
         uuid=domain.UUIDString(),
         name=domain.name(),
@@ -142,7 +141,7 @@ def read_vm(endpoint: Endpoint, description: Description, *, host: Host) -> VM:
 
 def read_host(endpoint: Endpoint, *, capabilities_xml: str, node_info: list[Any], name: str) -> Host:
     """The record of the endpoint's one host; ``node_info`` as virNodeGetInfo has it: model, MiB, CPUs and more."""
-    root = xml.parse(capabilities_xml)
+    root = parse(capabilities_xml)
     uuid = root.findtext("host/uuid", default="")
     if not uuid:
         raise EndpointError(
@@ -163,9 +162,9 @@ def read_host(endpoint: Endpoint, *, capabilities_xml: str, node_info: list[Any]
         memory_allocation_ratio_ppm=endpoint.memory_allocation_ratio_ppm,
         numa=tuple(
             NumaCell(
-                cell_id=xml.number(cell.get("id"), "cell id"),
+                cell_id=number(cell.get("id"), "cell id"),
                 cpus=len(cell.findall("cpus/cpu")),
-                memory_mib=kib_to_mib(xml.kib(cell, "memory") or 0),
+                memory_mib=kib_to_mib(kib(cell, "memory") or 0),
             )
             for cell in root.findall("host/topology/cells/cell")
         ),
@@ -188,7 +187,7 @@ def read_agent(answer: dict[str, str]) -> Agent:
 
 
 def _uuids(session: Session, flags: int) -> set[str]:
-    return {domain.UUIDString() for domain in session.call(lambda connection: connection.listAllDomains(flags))}
+    return {domain.UUIDString() for domain in session.ask(lambda connection: connection.listAllDomains(flags))}
 
 
 def _job(session: Session, domain: Any) -> str:
@@ -203,17 +202,17 @@ def _job(session: Session, domain: Any) -> str:
 def _ask_agent(session: Session, domain: Any, live: ET.Element) -> Agent:
     channel = live.find(AGENT_CHANNEL)
     if channel is None:
-        return Agent("agent.absent", "has no guest agent channel")
+        return Agent("agent.absent", "it has no guest agent channel")
     if channel.get("state", "connected") != "connected":
-        return Agent("agent.disconnected", "no guest agent runs in the guest")
+        return Agent("agent.disconnected", "no guest agent runs in it")
     if session.read_only:
-        return Agent("agent.needs_write_connection", "a read-only connection may not ask the guest agent")
+        return Agent("agent.needs_write_connection", "a read-only connection may not ask its guest agent")
     try:
         answer = session.on(domain, lambda it: it.guestVcpus(0), deadline_s=AGENT_S)
     except HeadroomError as error:
         if error.code == VM_VANISHED or (isinstance(error, EndpointError) and error.code != ENDPOINT_TIMEOUT):
             raise
-        return Agent("agent.silent", f"the guest agent does not answer ({error.message})")
+        return Agent("agent.silent", f"its guest agent does not answer: {error.message.rstrip('.')}")
     return read_agent(answer)
 
 
@@ -221,7 +220,7 @@ def _numbers(text: str) -> set[int]:
     found: set[int] = set()
     for part in filter(None, text.split(",")):
         first, _, last = part.partition("-")
-        found.update(range(xml.number(first, "vcpus"), xml.number(last or first, "vcpus") + 1))
+        found.update(range(number(first, "vcpus"), number(last or first, "vcpus") + 1))
     return found
 
 

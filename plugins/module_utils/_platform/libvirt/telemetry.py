@@ -30,7 +30,7 @@ def sample(session: Session) -> tuple[Sample, ...]:
     groups = libvirt.VIR_DOMAIN_STATS_CPU_TOTAL | libvirt.VIR_DOMAIN_STATS_VCPU | libvirt.VIR_DOMAIN_STATS_BALLOON
     flags = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE | libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
     begun = utc_now()
-    answer = session.call(lambda connection: connection.getAllDomainStats(groups, flags))
+    answer = session.ask(lambda connection: connection.getAllDomainStats(groups, flags))
     taken_at = begun + (utc_now() - begun) / 2
     return tuple(
         read_sample(session.endpoint, domain.UUIDString(), boot=domain.ID(), stats=stats, taken_at=taken_at)

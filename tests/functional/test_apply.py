@@ -16,6 +16,8 @@ from ansible_collections.headroom.fleet.plugins.module_utils._apply.lease import
 from ansible_collections.headroom.fleet.plugins.module_utils._apply.preview import preview, verify
 from ansible_collections.headroom.fleet.plugins.module_utils._apply.run import Run, apply_plan, recover
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.apply import rollback
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context import Context
 from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import Budget, Limits, Plan
 from ansible_collections.headroom.fleet.plugins.module_utils._records.receipt import Receipt
 from ansible_collections.headroom.fleet.plugins.module_utils._store import (
@@ -289,3 +291,28 @@ def test_the_audit_log_notices_an_edit(bench: Bench) -> None:
         connection.execute(sqlalchemy.text("UPDATE audit SET who = 'nobody' WHERE sequence = 2"))
     with pytest.raises(HeadroomError, match="changed at or before row 2"):
         audit.verify(bench.database)
+
+
+@pytest.mark.safety(rule=6)
+@pytest.mark.parametrize("by", ["receipt", "plan"])
+def test_a_rollback_restores_what_was(bench: Bench, tmp_path: Path, by: str) -> None:
+    before = [bench.fleet.fields(f"u{n}") for n in range(3)]
+    made = plan(
+        action(bench.fleet, "u0", "memory.balloon", 512),
+        action(bench.fleet, "u0", "vcpus.agent", 4, number=2),
+        action(bench.fleet, "u1", "vcpus.agent", 1, number=3),
+        action(bench.fleet, "u2", "vcpus.hotplug", 6, number=4),
+    )
+    receipt = bench.apply(made)
+    urls = {"artifacts": str(tmp_path / "artifacts"), "state": str(tmp_path / "state.db")}
+    context = Context(now=NOW, who="ann", endpoints=(bench.fleet.endpoint,), urls=urls)
+    which = {"receipt": bench.artifacts.put(receipt)} if by == "receipt" else {"plan": bench.artifacts.put(made)}
+    result = rollback(context, stop=threading.Event(), terms=LeaseTerms(5, 0), **which)
+    assert result.values["states"] == {"done": 3, "owed": 1}
+    assert [bench.fleet.fields(f"u{n}") for n in range(2)] == before[:2]
+    # What the platform takes out of no running guest waits for its restart, and is then settled.
+    assert bench.fleet.fields("u2") == {**before[2], "live.vcpus": 6}
+    bench.fleet.change("u2", fields=before[2])
+    assert [one.state for one in recover(bench.run()).outcomes] == ["done"]
+    again = Context(now=NOW, who="ann", endpoints=(bench.fleet.endpoint,), urls=urls)
+    assert not rollback(again, stop=threading.Event(), terms=LeaseTerms(5, 0), **which).changed

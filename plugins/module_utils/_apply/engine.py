@@ -67,29 +67,12 @@ class Engine:
     tokens: dict[str, int]
     clock: Callable[[], datetime]
 
-    def perform(self, action: Action, writer: Writer, *, fits: Callable[[Action], str]) -> End:
-        """Carry one action to its end, or leave it begun where endpoint, lease or store broke off under way.
-
-        ``fits`` says why the host has no room for a grow, or "". Raises BusyError, EndpointError and HeadroomError only
-        while nothing is on record yet.
-        """
-        try:
-            self.begin(action, writer, fits=fits)
-        except BusyError:
-            raise
-        except RefusedError as refusal:
-            return refused(refusal)
-        try:
-            try:
-                self.act(action, writer)
-            except RefusedError as refusal:
-                return self.revert(action, writer, code=refusal.code, message=refusal.message)
-            return self.commit(action)
-        except HeadroomError as broken:
-            return End(BEGUN, broken.code, f"{broken.message} The next apply settles it.")
-
     def begin(self, action: Action, writer: Writer, *, fits: Callable[[Action], str]) -> None:
-        """Check everything that must hold, and put the intent on record. Raises RefusedError with the reason."""
+        """Check everything that must hold, and put the intent on record.
+
+        ``fits`` says why the host has no room for a grow, or "". Raises RefusedError with the reason, BusyError,
+        EndpointError, and HeadroomError where the whole run must stop; nothing is on record then.
+        """
         check_precondition(action, writer.current(action.unique_id))
         if why := fits(action):
             raise RefusedError("capacity", why)
@@ -110,6 +93,17 @@ class Engine:
                 who=self.who,
                 token=self.tokens[action.endpoint],
             )
+
+    def carry(self, action: Action, writer: Writer) -> End:
+        """Carry a begun action to its end, or leave it begun where endpoint, lease or store broke off under way."""
+        try:
+            try:
+                self.act(action, writer)
+            except RefusedError as refusal:
+                return self.revert(action, writer, code=refusal.code, message=refusal.message)
+            return self.commit(action)
+        except HeadroomError as broken:
+            return End(BEGUN, broken.code, f"{broken.message} The next apply settles it.")
 
     def act(self, action: Action, writer: Writer) -> None:
         """Write each field, read it back, and record that all of it holds. Raises RefusedError, EndpointError."""

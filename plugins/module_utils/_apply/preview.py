@@ -50,7 +50,8 @@ def preview(
             except RefusedError as refusal:
                 ends[action.action_id] = refused(refusal)
                 continue
-            rooms[action.endpoint].take(action)
+            rooms[action.endpoint].reserve(action)
+            rooms[action.endpoint].settle(action, done=True)
             foreseen.append(action)
             ends[action.action_id] = End(DONE, "", "Would be done.")
     return tuple(_outcome(action, ends[action.action_id], now) for action in plan.actions)

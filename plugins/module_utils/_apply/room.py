@@ -40,10 +40,19 @@ class Room:
             return f"Host {action.host_id} is not there any more."
         return f"It needs {needed} more {action.resource}; its host has {free} left." if needed > free else ""
 
-    def take(self, action: Action) -> None:
-        """Count an act that was done; a shrink gives room."""
+    def reserve(self, action: Action) -> None:
+        """Set room aside for a grow that begins."""
+        if action.direction == GROW:
+            self._take(action, action.size_after - action.size_before)
+
+    def settle(self, action: Action, *, done: bool) -> None:
+        """Give back what an undone grow had set aside, or what a shrink that is done has freed."""
+        if done != (action.direction == GROW):
+            self._take(action, -abs(action.size_after - action.size_before))
+
+    def _take(self, action: Action, amount: int) -> None:
         with self._lock:
-            self._free[action.host_id, action.resource] -= action.size_after - action.size_before
+            self._free[action.host_id, action.resource] -= amount
 
 
 def _promised(host: Host, resource: str) -> int:

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Callable
 
 from .._core.clock import format_utc, parse_utc, utc_now
-from .._core.errors import EndpointError, HeadroomError
+from .._core.errors import EndpointError, HeadroomError, RefusedError
 from .._platform.registry import open_reader, open_writer
 from .._records.receipt import BEGUN, DONE, OWED, SKIPPED, Outcome, Receipt
 from .._store import journal, killswitch
-from .engine import BusyError, End, Engine
+from .engine import BusyError, End, Engine, refused
 from .lease import LeaseTerms, held
 from .room import Room
 from .schedule import Schedule
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .._store.db import Database
 
 BUSY_WAIT_S = 60.0  # how long acts of others may use up a budget of acts at once before this run gives up on one
+BUSY_POLL_S = 0.2
 
 
 @dataclass
@@ -142,24 +143,37 @@ def _next(run: Run, schedule: Schedule, endpoint: str) -> Action | None:
 
 
 def _perform(run: Run, engine: Engine, schedule: Schedule, action: Action, *, writer: Writer, room: Room) -> End:
+    try:
+        end = _begin(run, engine, schedule, action, writer=writer, room=room)
+    except HeadroomError as error:
+        schedule.finish(action, End(SKIPPED, error.code, error.message))
+        raise
+    if end is None:
+        room.reserve(action)
+        schedule.passed(action)
+        end = engine.carry(action, writer)
+        room.settle(action, done=end.state in (DONE, OWED))
+    schedule.finish(action, end)
+    return end
+
+
+def _begin(run: Run, engine: Engine, schedule: Schedule, action: Action, *, writer: Writer, room: Room) -> End | None:
+    """Bring the action through the gate: None, or the end it came to there."""
     deadline = time.monotonic() + BUSY_WAIT_S
     while True:
         try:
-            end = engine.perform(action, writer, fits=room.fits)
+            engine.begin(action, writer, fits=room.fits)
         except BusyError as busy:
             stopped = schedule.stopped_at(action.endpoint)
-            if not stopped and not run.stop.is_set() and time.monotonic() < deadline:
-                time.sleep(0.2)
-                continue
-            end = stopped or End(SKIPPED, busy.code, busy.message)
-        except HeadroomError as error:
-            schedule.finish(action, End(SKIPPED, error.code, error.message))
-            raise
-        break
-    if end.state == DONE:
-        room.take(action)
-    schedule.finish(action, end)
-    return end
+            if stopped or run.stop.is_set() or time.monotonic() >= deadline:
+                return stopped or refused(busy)
+            schedule.passed(action)
+            time.sleep(BUSY_POLL_S)
+            schedule.step_up(action)
+        except RefusedError as refusal:
+            return refused(refusal)
+        else:
+            return None
 
 
 def _receipt(

@@ -21,13 +21,20 @@ POLL_S = 0.5
 
 
 class Schedule:
-    """Hands out actions whose predecessors are done, and keeps how each ended."""
+    """Hands out actions whose predecessors are done, and keeps how each ended.
+
+    Of each endpoint one action at a time stands at the gate, in the order of the plan: so a budget or a host's last
+    room goes to the action that a rehearsal said it would.
+    """
 
     def __init__(self, plan: Plan) -> None:
-        self._waiting = {action.action_id: action for action in plan.actions}
+        self._waiting: dict[str, dict[str, Action]] = {action.endpoint: {} for action in plan.actions}
+        for action in plan.actions:
+            self._waiting[action.endpoint][action.action_id] = action
+        self._at_gate: dict[str, str] = {}  # endpoint -> action_id
         self._changed = threading.Condition()
-        self.ends: dict[str, End] = {}
         self._stopped: dict[str, End] = {}  # by endpoint; "": the whole run
+        self.ends: dict[str, End] = {}
 
     @property
     def stopped(self) -> Optional[End]:
@@ -39,22 +46,27 @@ class Schedule:
         return self._stopped.get(endpoint) or self.stopped
 
     def next_ready(self, endpoint: str) -> Optional[Action]:
-        """The first action of this endpoint whose predecessors are done; waits for them. None: no more, or stopped."""
+        """The first action of this endpoint whose predecessors are done, for the gate; waits. None: no more."""
         with self._changed:
-            while True:
-                left = [action for action in self._waiting.values() if action.endpoint == endpoint]
-                if not left:
-                    return None
-                for action in left:
-                    ends = [self.ends.get(before) for before in action.after]
-                    if any(end and end.state not in _FULFILLED for end in ends):
-                        self._end(action, End(SKIPPED, "dependency", "What had to be done first was not done."))
-                        break
-                    if all(ends):
-                        del self._waiting[action.action_id]
-                        return action
-                else:
+            while self._waiting[endpoint]:
+                if endpoint not in self._at_gate and (action := self._first_ready(endpoint)):
+                    del self._waiting[endpoint][action.action_id]
+                    self._at_gate[endpoint] = action.action_id
+                    return action
+                if self._waiting[endpoint]:
                     self._changed.wait(POLL_S)
+            return None
+
+    def passed(self, action: Action) -> None:
+        """The action is through the gate, or has to come back to it later: the next one may step up."""
+        with self._changed:
+            self._leave_gate(action)
+
+    def step_up(self, action: Action) -> None:
+        """Come back to the gate; waits until it is free."""
+        with self._changed:
+            self._changed.wait_for(lambda: action.endpoint not in self._at_gate)
+            self._at_gate[action.endpoint] = action.action_id
 
     def finish(self, action: Action, end: End) -> None:
         """Record how an action ended."""
@@ -65,10 +77,26 @@ class Schedule:
         """Hand out nothing more, of one endpoint or at all; what waits ends so."""
         with self._changed:
             self._stopped.setdefault(endpoint, end)
-            for action in [one for one in self._waiting.values() if endpoint in ("", one.endpoint)]:
-                self._end(action, end)
+            for name in [endpoint] if endpoint else list(self._waiting):
+                for action in list(self._waiting[name].values()):
+                    self._end(action, end)
+
+    def _first_ready(self, endpoint: str) -> Optional[Action]:
+        for action in list(self._waiting[endpoint].values()):
+            ends = [self.ends.get(before) for before in action.after]
+            if any(end and end.state not in _FULFILLED for end in ends):
+                self._end(action, End(SKIPPED, "dependency", "What had to be done first was not done."))
+            elif all(ends):
+                return action
+        return None
+
+    def _leave_gate(self, action: Action) -> None:
+        if self._at_gate.get(action.endpoint) == action.action_id:
+            del self._at_gate[action.endpoint]
+            self._changed.notify_all()
 
     def _end(self, action: Action, end: End) -> None:
-        self._waiting.pop(action.action_id, None)
+        self._waiting[action.endpoint].pop(action.action_id, None)
+        self._leave_gate(action)
         self.ends[action.action_id] = end
         self._changed.notify_all()

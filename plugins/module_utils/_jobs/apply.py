@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from .._apply.lease import DEFAULT_TERMS, LeaseTerms
 from .._apply.preview import preview, verify
 from .._apply.run import Run, apply_plan, recover
-from .._core.clock import utc_now
+from .._core.clock import format_utc, utc_now
 from .._core.errors import HeadroomError
 from .._plan.diff import after_text, before_text
 from .._plan.rollback import make_rollback
 from .._records.codec import encode
 from .._records.plan import Plan
-from .._records.receipt import DONE, FAILED, OWED, REVERTED, Receipt
-from .._store import approvals
+from .._records.receipt import DONE, FAILED, OWED, REVERTED, Outcome, Receipt
+from .._store import approvals, journal
 from .context import Result
 from .observe import take_snapshot
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from .._records.receipt import Outcome
     from .context import Context
 
 # Ends after which the platform was written to, for good or for a while.
@@ -78,21 +77,23 @@ def verify_receipt(context: Context, *, receipt: str) -> Result:
 def rollback(
     context: Context,
     *,
-    receipt: str,
     stop: threading.Event,
+    receipt: str = "",
+    plan: str = "",
     terms: LeaseTerms = DEFAULT_TERMS,
     workers: int = 4,
 ) -> Result:
-    """Undo what a receipt's run did: plan the inverse on a fresh snapshot, approve it as the caller, apply it.
+    """Undo a run, by its receipt, or all that any run has done of a plan: then also one that died without a receipt.
 
-    An act that is undone already, or whose VM changed since, is reported and left.
+    The inverse is planned on a fresh snapshot, approved as the caller and applied. An act that is undone already, or
+    whose VM changed since, is reported and left. Raises ``rollback.which``, ``rollback.nothing``, and as ``apply``.
     """
-    kept = context.artifacts.get(Receipt, receipt)
+    if bool(receipt) == bool(plan):
+        raise HeadroomError("rollback.which", "What is to be undone?", advice="Give a receipt, or a plan, not both.")
+    kept = context.artifacts.get(Receipt, receipt) if receipt else _done_of_plan(context, plan)
     if not kept.plan:
         raise HeadroomError(
-            "rollback.nothing",
-            "This receipt is of a recovery: it has no plan to undo.",
-            advice="Give an apply's receipt.",
+            "rollback.nothing", "This receipt is of a recovery: it has no plan.", advice="Give an apply's receipt."
         )
     snapshot = take_snapshot(context)
     made = make_rollback(
@@ -103,6 +104,29 @@ def rollback(
         snapshot_digest=context.artifacts.put(snapshot),
     )
     return approve_and_apply(context, made, stop=stop, terms=terms, workers=workers)
+
+
+def _done_of_plan(context: Context, plan: str) -> Receipt:
+    """What the journal has as done of a plan, whichever runs did it, in the form of one receipt."""
+    actions = {action.action_id: action for action in context.artifacts.get(Plan, plan).actions}
+    with context.database.transaction() as connection:
+        entries = [entry for entry in journal.of_plan(connection, plan) if entry.state == DONE]
+    now = format_utc(context.now)
+    outcomes = {
+        entry.action_id: Outcome(
+            action_id=entry.action_id,
+            unique_id=entry.unique_id,
+            vm_name=actions[entry.action_id].vm_name,
+            operation=actions[entry.action_id].operation,
+            state=DONE,
+            code=entry.code,
+            message=entry.message,
+            finished_at=now,
+        )
+        for entry in entries
+    }
+    run_id = entries[-1].run_id if entries else ""
+    return Receipt(run_id=run_id, plan=plan, started_at=now, finished_at=now, outcomes=tuple(outcomes.values()))
 
 
 def approve_and_apply(

@@ -141,6 +141,13 @@ def of_run(connection: Connection, run_id: str) -> tuple[Entry, ...]:
     return _entries(connection, statement)
 
 
+def of_plan(connection: Connection, plan: str) -> tuple[Entry, ...]:
+    """Every action of a plan that any run began, oldest first."""
+    import sqlalchemy
+
+    return _entries(connection, _select().where(sqlalchemy.column("plan") == plan))
+
+
 def failed_host_set(connection: Connection, host_set: str) -> bool:
     """Whether an act on this host set could not be set back: nothing else begins there."""
     import sqlalchemy

@@ -4,17 +4,18 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
 from ansible_collections.headroom.fleet.plugins.module_utils._apply.lease import LeaseTerms
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.apply import apply
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context import Context
 from ansible_collections.headroom.fleet.plugins.module_utils._records.receipt import OPEN_STATES
 from ansible_collections.headroom.fleet.plugins.module_utils._store import audit, journal
-
 from tests.functional.fleets import Fleet, action, plan
 
 from .killing import kill_at
@@ -34,11 +35,15 @@ ALWAYS_STEPS = ("begun", "acted")
 
 def cases():
     """Every step x killer x act; what is not for each ``make test`` carries the mark ``kills``."""
-    for act in ACTS:
-        for step in STEPS:
-            for killer in KILLERS:
-                always = act == ALWAYS_ACT or (step in ALWAYS_STEPS and killer == "module")
-                yield pytest.param(act, step, killer, marks=[] if always else [pytest.mark.kills])
+    return [
+        pytest.param(
+            act,
+            step,
+            killer,
+            marks=[] if act == ALWAYS_ACT or (step in ALWAYS_STEPS and killer == "module") else [pytest.mark.kills],
+        )
+        for act, step, killer in itertools.product(ACTS, STEPS, KILLERS)
+    ]
 
 
 @pytest.mark.safety(rule=8)

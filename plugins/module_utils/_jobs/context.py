@@ -84,18 +84,18 @@ class Context:
     @cached_property
     def artifacts(self) -> ArtifactStore:
         """The artifact store."""
-        return ArtifactStore(self._url("artifacts"), overlay_url=self._overlay("artifacts"))
+        return ArtifactStore(self.url("artifacts"), overlay_url=self._overlay("artifacts"))
 
     @cached_property
     def database(self) -> Database:
         """The state store."""
         overlay = self._overlay("state.db")
-        return open_rehearsal(self._url("state"), path=Path(overlay)) if overlay else Database(self._url("state"))
+        return open_rehearsal(self.url("state"), path=Path(overlay)) if overlay else Database(self.url("state"))
 
     @cached_property
     def series(self) -> SeriesStore:
         """The telemetry store."""
-        return SeriesStore(self._url("telemetry"), overlay_url=self._overlay("telemetry"))
+        return SeriesStore(self.url("telemetry"), overlay_url=self._overlay("telemetry"))
 
     def close(self) -> None:
         """Let go of the stores. A rehearsal that no other stage can share is dropped with them."""
@@ -104,7 +104,8 @@ class Context:
         if self.check and not self.run_id:
             drop_rehearsal(self.run)
 
-    def _url(self, store: str) -> str:
+    def url(self, store: str) -> str:
+        """Where a store is: as given, else by its environment variable, else below the user's state directory."""
         variable, name = STORES[store]
         url = self.urls.get(store) or os.environ.get(variable, "")
         if url:

@@ -1,0 +1,128 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: demand_forecast
+short_description: Forecast the demand of every VM of a snapshot
+version_added: 0.1.0
+description:
+  - Forecasts CPU and memory demand of all VMs at once from the telemetry store, with quantiles that are calibrated on
+    past errors.
+  - It never refuses a VM - where there is little history it falls back to a simpler engine and says so.
+options:
+  snapshot:
+    description:
+      - Digest of the snapshot whose VMs are forecast.
+      - Taken from the variable C(headroom_snapshot).
+    type: str
+    required: true
+  series:
+    description:
+      - Digest of a series, as an earlier forecast returned it - the forecast then rests on exactly the same telemetry.
+      - Taken from the variable C(headroom_series).
+    type: str
+  horizon_s:
+    description: How far to look ahead, in seconds.
+    type: int
+    default: 3600
+  interval_s:
+    description: Length in seconds of the intervals forecast.
+    type: int
+    default: 300
+  lead_s:
+    description: Seconds from now to the first interval that matters, the time an act takes to have its effect.
+    type: int
+    default: 0
+  history_s:
+    description: How much of the past to look at, in seconds.
+    type: int
+    default: 2419200
+  series_interval_s:
+    description: Length in seconds of the intervals in the telemetry store.
+    type: int
+    default: 300
+  quantiles:
+    description: Quantiles to forecast, as decimal strings. The sizing policy needs those that it names.
+    type: list
+    elements: str
+    default: ['0.5', '0.9', '0.95', '0.98']
+  target:
+    description: Whether to forecast the mean or the maximum within each interval.
+    type: str
+    choices: [mean, maximum]
+    default: maximum
+attributes:
+  check_mode:
+    support: full
+    details:
+      - The forecast goes to the rehearsal that O(run_id) names, not to the artifact store.
+  diff_mode:
+    support: none
+extends_documentation_fragment:
+  - headroom.fleet.attributes
+  - headroom.fleet.attributes.fleet
+  - headroom.fleet.context
+seealso:
+  - module: headroom.fleet.telemetry_collect
+  - module: headroom.fleet.allocation_plan
+"""
+
+EXAMPLES = r"""
+- name: Forecast the next hour
+  headroom.fleet.demand_forecast:
+    snapshot: "{{ observed.snapshot }}"
+  run_once: true
+  register: forecast
+"""
+
+RETURN = r"""
+forecast:
+  description: Digest of the forecast.
+  returned: success
+  type: str
+  sample: sha256:0c4d...
+series:
+  description: Digest of the series it rests on.
+  returned: success
+  type: str
+  sample: sha256:55e0...
+rows:
+  description: How many rows the forecast has.
+  returned: success
+  type: int
+  sample: 20544
+engines:
+  description: For how many series each engine speaks; the empty name stands for those without any history.
+  returned: success
+  type: dict
+  sample: {seasonal_naive: 400, naive: 28}
+run_id:
+  description: Name of the run.
+  returned: success
+  type: str
+  sample: 20260131T120000-1f2e3d4c
+"""
+
+from ansible_collections.headroom.fleet.plugins.module_utils._ansible.run import run
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.telemetry import forecast_demand
+
+
+def main() -> None:
+    spec = {
+        "snapshot": {"type": "str", "required": True},
+        "series": {"type": "str"},
+        "horizon_s": {"type": "int", "default": 3600},
+        "interval_s": {"type": "int", "default": 300},
+        "lead_s": {"type": "int", "default": 0},
+        "history_s": {"type": "int", "default": 2419200},
+        "series_interval_s": {"type": "int", "default": 300},
+        "quantiles": {"type": "list", "elements": "str", "default": ["0.5", "0.9", "0.95", "0.98"]},
+        "target": {"type": "str", "choices": ["mean", "maximum"], "default": "maximum"},
+    }
+    run(lambda context, params: forecast_demand(context, **{name: params[name] for name in spec}), spec)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vm_info
+short_description: Show one VM, what may be done to it, what not and why
+version_added: 0.1.0
+description:
+  - Looks at the VM, or reads it from a stored snapshot.
+options:
+  vm:
+    description:
+      - Name or identifier of the VM.
+      - By default the VM of the host that the task runs for.
+    type: str
+    required: true
+  snapshot:
+    description: Digest of a snapshot to read it from. By default its endpoint is looked at afresh.
+    type: str
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+extends_documentation_fragment:
+  - headroom.fleet.attributes
+  - headroom.fleet.attributes.vm
+  - headroom.fleet.context
+  - headroom.fleet.endpoints
+seealso:
+  - module: headroom.fleet.vm_resize
+  - module: headroom.fleet.vm_hold
+"""
+
+EXAMPLES = r"""
+- name: What may be done to web1?
+  headroom.fleet.vm_info:
+    vm: web1
+  register: web1
+
+# The same ad hoc:
+# ansible web1 -m headroom.fleet.vm_info
+"""
+
+RETURN = r"""
+vm:
+  description: The VM.
+  returned: success
+  type: dict
+  contains:
+    unique_id:
+      description: Its identifier, the endpoint's name and the platform's UUID.
+      type: str
+    name:
+      description: Its name.
+      type: str
+    power:
+      description: V(running), V(off) or another state of the platform.
+      type: str
+    vcpus:
+      description: vCPUs that the guest can use now.
+      type: int
+    memory_mib:
+      description: Memory that the guest can use now, in MiB.
+      type: int
+    host_id:
+      description: Its host.
+      type: str
+    host_set:
+      description: The host set of its host.
+      type: str
+    mode:
+      description: The mode that the VM itself asks for, if any.
+      type: str
+    refused:
+      description: Why nothing at all may be done to it; empty if nothing speaks against.
+      type: str
+    allowed:
+      description: What may be done to it, each with the operation, its bounds and when its inverse takes effect.
+      type: list
+      elements: dict
+    impossible:
+      description: What may not be done, each with a stable code and the reason.
+      type: list
+      elements: dict
+hold:
+  description: Who holds it and why; empty if nobody does.
+  returned: success
+  type: dict
+  sample: {who: ann, reason: an audit}
+last_acts:
+  description: For each resource that Headroom changed, the direction and time of the newest act.
+  returned: success
+  type: dict
+  sample: {vcpus: {direction: grow, finished_at: '2026-01-31T12:00:04Z'}}
+taken_at:
+  description: When it was looked at.
+  returned: success
+  type: str
+  sample: '2026-01-31T12:00:00Z'
+run_id:
+  description: Name of the run.
+  returned: success
+  type: str
+  sample: 20260131T120000-1f2e3d4c
+"""
+
+from ansible_collections.headroom.fleet.plugins.module_utils._ansible.run import run
+from ansible_collections.headroom.fleet.plugins.module_utils._ansible.specs import ENDPOINTS
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.info import vm_info
+
+
+def main() -> None:
+    spec = {"vm": {"type": "str", "required": True}, "snapshot": {"type": "str"}}
+    run(
+        lambda context, params: vm_info(context, vm=params["vm"], snapshot=params["snapshot"] or ""),
+        {**ENDPOINTS, **spec},
+    )
+
+
+if __name__ == "__main__":
+    main()

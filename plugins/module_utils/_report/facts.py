@@ -1,0 +1,60 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a report is made from. Whatever is None or empty was not there, and the report says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Optional
+
+from .._records.forecast import Forecast
+from .._records.plan import Plan
+from .._records.receipt import Receipt
+from .._records.series import CPU_MILLICORES, MEMORY_USED_MIB
+from .._records.snapshot import Snapshot
+from .._records.vm import MEMORY_MIB, VCPUS
+from .curves import Curve
+
+METRIC_OF = {VCPUS: CPU_MILLICORES, MEMORY_MIB: MEMORY_USED_MIB}  # the demand that sizes each resource
+
+
+@dataclass(frozen=True)
+class Owed:
+    """A rollback that waits for its VM's restart, or an act that could not be set back."""
+
+    unique_id: str
+    resource: str
+    run_id: str
+    action_id: str
+    since: str  # RFC 3339
+    message: str
+    failed: bool  # could not be set back: a person is needed
+
+
+@dataclass(frozen=True)
+class Held:
+    """A VM that nobody may touch; ``until`` "": until released."""
+
+    unique_id: str
+    who: str
+    reason: str
+    until: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One run. Times are RFC 3339."""
+
+    run_id: str
+    made_at: str
+    snapshot: Snapshot
+    started_at: str = ""  # of the whole run; "": not known
+    plan: Optional[Plan] = None
+    forecast: Optional[Forecast] = None
+    receipt: Optional[Receipt] = None
+    owed: tuple[Owed, ...] = ()
+    held: tuple[Held, ...] = ()
+    kill_switch: str = ""  # who turned it on and why; "": off
+    rehearsal: bool = False
+    digests: dict[str, str] = field(default_factory=dict)  # name of an artifact -> digest
+    curves: dict[tuple[str, str], Curve] = field(default_factory=dict)  # (unique_id, metric)

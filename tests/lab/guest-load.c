@@ -25,7 +25,7 @@
 
 #define BURNERS 4             /* the most vCPUs a lab guest has */
 #define PERIOD_NS 250000000LL /* one duty cycle: short against a sample of 5 s, long against a wake-up */
-#define BACKLOG_MAX_NS NS     /* what is not done by then is dropped, as requests time out */
+#define BACKLOG_MAX_NS NS     /* what is later than this is dropped, as requests time out */
 #define CHUNK 30000           /* loops between two looks at the clock: 0.1 ms under TCG, far shorter than a time slice of the host */
 #define MEMORY_MAX_MIB 4096L  /* address space kept for the memory load; more than any guest can have */
 #define MEMORY_SPARE_MIB 24L  /* growing stops here, so that the load itself never calls the OOM killer */
@@ -62,15 +62,18 @@ static void sleep_until(int64_t when_ns)
 static void *burn(void *mine)
 {
     long *percent = mine;
-    int64_t usual_ns = 0;
-    for (;;) {
+    int64_t usual_ns = 0, due = now_ns();
+    for (;; due += PERIOD_NS) {
         pthread_mutex_lock(&lock);
         while (*percent == 0)
             pthread_cond_wait(&changed, &lock);
-        long share = *percent;
+        int64_t wanted_ns = PERIOD_NS / 100 * *percent, done_ns = 0;
         pthread_mutex_unlock(&lock);
-        int64_t start = now_ns(), last = start, done_ns = 0;
-        while (done_ns < PERIOD_NS / 100 * share && last - start < BACKLOG_MAX_NS) {
+        sleep_until(due);
+        int64_t start = now_ns(), last = start;
+        if (start - due > BACKLOG_MAX_NS)
+            due = start;
+        while (done_ns < wanted_ns && last - start < BACKLOG_MAX_NS) {
             for (volatile int i = 0; i < CHUNK; i++)
                 ;
             int64_t now = now_ns(), took = now - last;
@@ -81,8 +84,6 @@ static void *burn(void *mine)
                 usual_ns += usual_ns / 1024; /* forgets: the machine may have become slower */
             done_ns += took < 2 * usual_ns ? took : 2 * usual_ns;
         }
-        if (share < 100)
-            sleep_until(start + PERIOD_NS);
     }
     return NULL;
 }

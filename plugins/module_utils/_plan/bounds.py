@@ -19,6 +19,7 @@ OVER_VALUE = -3  # the forecast's horizon has passed
 
 _BATCH_ROWS = 2**20  # bounds the memory beside the table to some 50 MB
 _TOO_LARGE = 2.0**52
+_READ = ["unique_id", "metric", "target", "quantile", "value"]
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,8 @@ def reduce_bounds(
         values = pa.array(words, pa.string())
         return lambda dictionary: pc.index_in(dictionary.cast(pa.string()), value_set=values)
 
-    for batch in table.select(list(COLUMNS)).to_batches(max_chunksize=_BATCH_ROWS):
-        columns = dict(zip(COLUMNS, batch.columns))
+    for batch in table.select(_READ).to_batches(max_chunksize=_BATCH_ROWS):
+        columns = dict(zip(_READ, batch.columns))
         at = codes(columns["unique_id"], lambda found: pc.index_in(found.cast(pa.string()), value_set=ids))
         metric_at = codes(columns["metric"], among(metrics))
         quantile_at = codes(columns["quantile"], among([spelled[quantile] for quantile in quantiles]))

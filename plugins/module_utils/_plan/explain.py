@@ -39,7 +39,7 @@ def decisions_of(plan: Plan, vm: str) -> list[Decision]:
 
 def _explain_one(plan: Plan, decision: Decision) -> list[str]:
     resource = decision.resource
-    line = f"line {decision.policy_line} of the policy" if decision.policy_line else "built in"
+    line = f"line {decision.policy_line} of the policy" if decision.policy_line else "shipped or built in"
     lines = [
         f"  {resource}: {decision.verdict} ({decision.code}; {line})",
         f"    has {size_text(resource, decision.size_now)}, wanted {size_text(resource, decision.size_wanted)}",

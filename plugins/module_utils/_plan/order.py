@@ -76,7 +76,8 @@ def arrange(proposals: list[Proposal], ledger: Ledger) -> tuple[list[Placed], di
     refused: dict[int, Against] = {}
 
     def place(index: int, size_after: int, reason: str, donors: set[int]) -> None:
-        for donor in sorted(donors - positions.keys(), key=lambda one: _shrink_key(proposals[one])):
+        new = [donor for donor in donors if donor not in positions]
+        for donor in sorted(new, key=lambda one: _shrink_key(proposals[one])):
             positions[donor] = len(placed)
             placed.append(Placed(proposals[donor], proposals[donor].size_after, proposals[donor].reason, ()))
         after = tuple(sorted(positions[donor] for donor in donors))

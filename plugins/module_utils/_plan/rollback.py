@@ -88,7 +88,7 @@ def _invert(original: Action, vm: Optional[VM], room: dict[tuple[str, str], int]
     against = _against_vm(original, vm, present, live=live) or _against_act(way, live=live, needs=needs, free=free)
     if against is not None:
         return against
-    back = [Change(field=one.field, before=one.after, after=one.before) for one in reversed(present)]
+    back = [Change(field=one.field, before=one.after, after=one.before) for one in _in_order(present, way)]
     if live:
         room[vm.host_id, original.resource] = free - needs
     # Fields of the definition can be set back at any time, so an act that sets only those has a live inverse itself.
@@ -137,6 +137,13 @@ def _against_act(way: Optional[Capability], *, live: bool, needs: int, free: int
     if needs > max(0, free):
         return Against("no_room", f"it needs {needs} more, its host has room for {max(0, free)}")
     return None
+
+
+def _in_order(changes: list[Change], way: Optional[Capability]) -> list[Change]:
+    """The order in which the platform's own way back writes the fields; where it names others, the reverse."""
+    by_field = {one.field: one for one in changes}
+    fields = way.fields if way is not None else ()
+    return [by_field[name] for name in fields] if set(fields) == set(by_field) else changes[::-1]
 
 
 def _capability(vm: VM, operation: str, resource: str, direction: str) -> Optional[Capability]:

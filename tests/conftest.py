@@ -62,6 +62,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: shutil.rmtree(root, ignore_errors=True))
     os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(root)
     os.environ.setdefault("ANSIBLE_CONFIG", str(CHECKOUT / "tests/ansible.cfg"))
+    # The checkout stays clean: what Hypothesis learns lies with the caches, or is forgotten.
+    cache = Path(os.environ.get("HEADROOM_CACHE", root))
+    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(cache / "hypothesis"))
     from ansible.plugins.loader import init_plugin_loader
 
     init_plugin_loader()

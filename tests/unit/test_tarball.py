@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -141,3 +142,16 @@ def test_wheel_imports_in_a_clean_environment(wheel, tmp_path):
     done = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "headroom_fleet._core.errors" in modules
+
+
+def test_the_lock_names_only_public_addresses():
+    addresses = re.findall(r'https?://[^/"]+', (CHECKOUT / "uv.lock").read_text(encoding="utf-8"))
+    assert set(addresses) == {"https://pypi.org", "https://files.pythonhosted.org"}
+
+
+def test_the_execution_environment_installs_what_the_extras_name():
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    libraries = sorted(extras["forecast"] + extras["stores"] + extras["libvirt"])
+    lines = (CHECKOUT / "meta/ee-requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line and not line.startswith("#")] == libraries

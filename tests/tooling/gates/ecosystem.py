@@ -60,10 +60,9 @@ def sanity(outcome: Outcome) -> None:
         },
     )  # fmt: skip
     text = "\n".join(outcome.lines)
-    tests = sorted(set(re.findall(r'^Running sanity test "(.+)"$', text, re.MULTILINE)))
-    failing = text.partition("failed. See error output above for details.\n")[2].split("\n")
-    failed = [name for name in failing if name in tests]
-    outcome.count(passed=len(tests) - len(failed), failed=len(failed), skipped=0)
+    started = len(re.findall(r'^Running sanity test "', text, re.MULTILINE))
+    failed = sum(map(int, re.findall(r"^FATAL: The (\d+) sanity test\(s\) listed below", text, re.MULTILINE)))
+    outcome.count(passed=started - failed, failed=failed, skipped=0)
     outcome.lines = [line for line in outcome.lines if re.match(r"(\$|ERROR|FATAL|WARNING|Running sanity test)", line)]
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 
 from .gate import Outcome
 
@@ -24,7 +25,7 @@ def mypy(outcome: Outcome) -> None:
         "mypy", "--config-file", "pyproject.toml", "--cache-dir", outcome.place.cache / "mypy", *arguments,
         env={"MYPYPATH": os.environ["HEADROOM_COLLECTIONS"]},
     )  # fmt: skip
-    base = f"{os.path.relpath(os.environ['HEADROOM_COLLECTIONS'])}/ansible_collections/headroom/fleet/"
+    base = f"{os.environ['HEADROOM_COLLECTIONS']}/ansible_collections/headroom/fleet/"
     outcome.lines[:] = [line.replace(base, "") for line in outcome.lines]
 
 
@@ -64,6 +65,9 @@ def changelog(outcome: Outcome) -> None:
 
 def tracked(outcome: Outcome) -> list[str]:
     """All files that git knows or would add."""
-    listed = outcome.command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    outcome.lines.pop()
-    return [name for name in listed.stdout.split("\0") if name and (outcome.place.checkout / name).is_file()]
+    checkout = outcome.place.checkout
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=checkout, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return [name for name in listed.stdout.split("\0") if name and (checkout / name).is_file()]

@@ -4,7 +4,7 @@
 
 Each size runs in a process of its own. "plan" is make_plan alone, from records and a forecast table in memory;
 "digest" is what storing the plan adds: canonical JSON and its SHA-256. Targets are of processor time, so that a busy
-machine does not change the verdict; the wall clock is printed beside it. Exits 1 when the largest fleet misses its target.
+machine does not change the verdict; the wall clock stands beside it. Exits 1 when the largest fleet misses its target.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ TARGET_VMS, TARGET_S, TARGET_MIB = 100_000, 20, 2048
 VMS_PER_HOST, HOSTS_PER_SET = 40, 32
 INTERVALS = 12  # a horizon of one hour
 QUANTILES = ("0.5", "0.95", "0.98")
-NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SEED = 20260301
 
 POLICY = """\
@@ -244,12 +244,11 @@ def main() -> int:
             now.actions,
             growth,
         )
-        print("  ".join(str(cell).rjust(len(title)) for cell, title in zip(cells, titles)), flush=True)
+        print("  ".join(str(cell).rjust(len(title)) for cell, title in zip(cells, titles, strict=True)), flush=True)
         met = met and (vms != TARGET_VMS or (now.plan_cpu_s < TARGET_S and now.peak_mib < TARGET_MIB))
         last = now
-    print(
-        f"target for {TARGET_VMS} VMs: plan below {TARGET_S} CPU s, peak below {TARGET_MIB} MiB: {'met' if met else 'MISSED'}"
-    )
+    verdict = "met" if met else "MISSED"
+    print(f"target for {TARGET_VMS} VMs: plan below {TARGET_S} CPU s, peak below {TARGET_MIB} MiB: {verdict}")
     return 0 if met else 1
 
 

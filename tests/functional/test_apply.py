@@ -316,3 +316,13 @@ def test_a_rollback_restores_what_was(bench: Bench, tmp_path: Path, by: str) -> 
     assert [one.state for one in recover(bench.run()).outcomes] == ["done"]
     again = Context(now=NOW, who="ann", endpoints=(bench.fleet.endpoint,), urls=urls)
     assert not rollback(again, stop=threading.Event(), terms=LeaseTerms(5, 0), **which).changed
+
+
+def test_one_run_id_may_apply_twice(bench: Bench) -> None:
+    made = plan(action(bench.fleet, "u0", "memory.balloon", 512))
+    digest = bench.artifacts.put(made)
+    bench.fleet.change("u0", faults={"live.memory_mib": "refuse"})
+    run = bench.run()
+    assert ends(apply_plan(run, made, plan_digest=digest)) == [("reverted", "guest.refused")]
+    bench.fleet.change("u0", faults={})
+    assert ends(apply_plan(run, made, plan_digest=digest)) == [("done", "")]

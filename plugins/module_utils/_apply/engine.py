@@ -122,7 +122,7 @@ class Engine:
         self._move(action, end)
         return end
 
-    def revert(self, action: Action, writer: Writer, *, code: str, message: str, run_id: str = "") -> End:
+    def revert(self, action: Action, writer: Writer, *, code: str, message: str, token: int = 0) -> End:
         """Set back what was written, in reverse, and close the action.
 
         Reverted; owed where a field only comes back with the VM's restart; failed where setting back fails.
@@ -138,7 +138,7 @@ class Engine:
                 end = End(REVERTED, VM_VANISHED, f"{message} {refusal.message}")
             else:
                 end = End(FAILED, "rollback_failed", f"{message} Setting it back failed: {refusal.message}")
-        self._move(action, end, run_id=run_id)
+        self._move(action, end, token=token)
         return end
 
     def set_fields(self, action: Action, writer: Writer, wanted: Iterable[tuple[str, int]]) -> None:
@@ -171,11 +171,11 @@ class Engine:
                 end = End(OWED if action.deferred else DONE, RECOVERED, "Found done after an interruption.")
             elif action.inverse.when == INVERSE_LIVE or at_before(action, current):
                 return self.revert(
-                    action, writer, code=RECOVERED, message="Set back after an interruption.", run_id=entry.run_id
+                    action, writer, code=RECOVERED, message="Set back after an interruption.", token=entry.token
                 )
             else:
                 end = self._forward(action, writer)
-        self._move(action, end, run_id=entry.run_id)
+        self._move(action, end, token=entry.token)
         return end
 
     def _forward(self, action: Action, writer: Writer) -> End:
@@ -191,17 +191,20 @@ class Engine:
         if not undone and (action.deferred or not at_before(action, current)):
             return End(OWED, entry.code, entry.message)
         end = End(DONE if undone else REVERTED, RECOVERED, "The restart that this waited for has happened.")
-        self._move(action, end, run_id=entry.run_id)
+        self._move(action, end, token=entry.token)
         return end
 
-    def _move(self, action: Action, end: End, *, run_id: str = "") -> None:
+    def _move(self, action: Action, end: End, *, token: int = 0) -> None:
+        """``token``: of the lease under which the action was begun; 0: this run's."""
         with self.database.transaction() as connection:
             journal.move(
                 self.database,
                 connection,
-                run_id=run_id or self.run_id,
+                endpoint=action.endpoint,
+                token=token or self.tokens[action.endpoint],
                 action_id=action.action_id,
                 state=end.state,
+                run_id=self.run_id,
                 who=self.who,
                 code=end.code,
                 message=end.message,

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .._apply.lease import DEFAULT_TERMS, LeaseTerms
@@ -15,7 +16,7 @@ from .._core.errors import HeadroomError
 from .._plan.diff import after_text, before_text
 from .._plan.rollback import make_rollback
 from .._records.codec import encode
-from .._records.plan import Plan
+from .._records.plan import ACT, Plan
 from .._records.receipt import DONE, FAILED, OWED, REVERTED, Outcome, Receipt
 from .._store import approvals, journal
 from .context import Result
@@ -103,7 +104,13 @@ def rollback(
         now=context.now,
         snapshot_digest=context.artifacts.put(snapshot),
     )
-    return approve_and_apply(context, made, stop=stop, terms=terms, workers=workers)
+    result = approve_and_apply(context, made, stop=stop, terms=terms, workers=workers)
+    left = [one for one in made.decisions if one.verdict != ACT]
+    return replace(
+        result,
+        values={**result.values, "left": encode(left)},
+        warnings=tuple(f"{one.vm_name}, {one.resource}: not undone, {one.reason} [{one.code}]" for one in left),
+    )
 
 
 def _done_of_plan(context: Context, plan: str) -> Receipt:

@@ -23,8 +23,9 @@ UNSETTLED_STATES = (*OPEN_STATES, FAILED, OWED)
 
 @dataclass(frozen=True)
 class Entry:
-    """One action of one run, as the journal has it."""
+    """One action as the journal has it; it was begun under the lease of ``endpoint`` with ``token``, once."""
 
+    token: int
     run_id: str
     action_id: str
     plan: str
@@ -84,37 +85,40 @@ def move(
     database: Database,
     connection: Connection,
     *,
-    run_id: str,
+    endpoint: str,
+    token: int,
     action_id: str,
     state: str,
+    run_id: str,
     who: str,
     code: str = "",
     message: str = "",
 ) -> None:
-    """Write the next state of a begun action, with its audit row."""
+    """Write the next state of the action begun under this lease, with its audit row of the run that moves it."""
     import sqlalchemy
 
     moved = connection.execute(
         sqlalchemy.text(
             "UPDATE journal SET state = :state, code = :code, message = :message, updated_at_ms = :now_ms "
-            "WHERE run_id = :run_id AND action_id = :action_id"
+            "WHERE endpoint = :endpoint AND token = :token AND action_id = :action_id"
         ),
         {
             "state": state,
             "code": code,
             "message": message,
             "now_ms": database.now_ms(connection),
-            "run_id": run_id,
+            "endpoint": endpoint,
+            "token": token,
             "action_id": action_id,
         },
     )
     if moved.rowcount != 1:
         raise HeadroomError(
             "journal.missing",
-            f"The journal has no action {action_id} of run {run_id}.",
+            f"The journal has no action {action_id} begun on {endpoint} under lease {token}.",
             advice="The state store was changed from outside; compare it with a backup.",
         )
-    body = {"action_id": action_id, "code": code, "message": message}
+    body = {"endpoint": endpoint, "token": token, "action_id": action_id, "code": code, "message": message}
     append(database, connection, run_id=run_id, who=who, event=f"action.{state}", body=body)
 
 

@@ -21,8 +21,9 @@ STEPS: tuple[tuple[str, ...], ...] = (
             resource TEXT NOT NULL, direction TEXT NOT NULL, endpoint TEXT NOT NULL, host_id TEXT NOT NULL,
             host_set TEXT NOT NULL, tenant TEXT NOT NULL, state TEXT NOT NULL, code TEXT NOT NULL,
             message TEXT NOT NULL, token BIGINT NOT NULL, begun_at_ms BIGINT NOT NULL, updated_at_ms BIGINT NOT NULL,
-            PRIMARY KEY (run_id, action_id))""",
+            PRIMARY KEY (endpoint, token, action_id))""",
         "CREATE INDEX journal_open ON journal (endpoint, state)",
+        "CREATE INDEX journal_run ON journal (run_id)",
         "CREATE INDEX journal_begun ON journal (begun_at_ms)",
         "CREATE INDEX journal_vm ON journal (unique_id, updated_at_ms)",
         """CREATE TABLE audit (

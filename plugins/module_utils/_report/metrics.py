@@ -34,14 +34,14 @@ def last_success(text: str) -> Optional[float]:
 
 def _families(view: View, before: str) -> list[tuple[str, str, Sequence[_Labelled]]]:
     facts = view.facts
-    made_at = parse_utc(facts.made_at).timestamp()
-    succeeded = made_at if view.succeeded else last_success(before)
+    ended_at = parse_utc(view.ended_at).timestamp()
+    succeeded = ended_at if view.succeeded else last_success(before)
     decisions = Counter((row.resource, row.verdict, row.code) for machine in view.machines for row in machine.rows)
     amounts = [("planned", view.planned), ("done", view.done)]
     failed = sum(one.failed for one in facts.owed)
     return [
         (LAST_SUCCESS, "When a run last came to its end and left nothing broken.", _one(succeeded)),
-        ("headroom_last_run_timestamp_seconds", "When the last run was reported.", _one(made_at)),
+        ("headroom_last_run_timestamp_seconds", "When the last run ended.", _one(ended_at)),
         ("headroom_run_duration_seconds", "How long the last run took.", _one(view.duration_s)),
         ("headroom_vms", "VMs in the snapshot.", _one(len(facts.snapshot.vms))),
         ("headroom_snapshot_gaps", "Parts of the fleet that could not be read.", _one(len(facts.snapshot.gaps))),

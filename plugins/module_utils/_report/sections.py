@@ -61,7 +61,7 @@ def coverage(view: View) -> Markup:
         "section",
         element("h2", "Coverage"),
         element("p", f"Snapshot of {when(snapshot.taken_at)}: {', '.join(seen)}."),
-        table("What telemetry knows of the fleet.", columns, rows, name="Coverage")
+        table("What telemetry knew of the fleet when it was forecast.", columns, rows, name="Coverage")
         if rows
         else element("p", "No forecast was made, so nothing is said about telemetry.", class_="soft"),
         _engines(view),

@@ -83,7 +83,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Known:
-    """How much of one metric is known over the fleet. Ages in seconds; None where nothing is known."""
+    """How much of one metric is known over the fleet. Ages in seconds when it was forecast; None: nothing is known."""
 
     metric: str
     vms: int
@@ -106,6 +106,7 @@ class View:
     known: tuple[Known, ...]
     notices: tuple[tuple[bool, str, tuple[str, ...]], ...]  # (loud, sentence, items), the loudest first
     results: tuple[tuple[str, str, int], ...]  # state, code, outcomes of the receipt
+    ended_at: str  # of the run, which may have been long before the report was made
     duration_s: Optional[float]
 
     @property
@@ -155,6 +156,7 @@ def build_view(facts: Facts) -> View:
         known=_known(facts),
         notices=tuple(_notices(facts)),
         results=_results(receipt.outcomes if receipt else ()),
+        ended_at=_ended_at(facts),
         duration_s=_duration_s(facts),
     )
 
@@ -266,7 +268,7 @@ def _reasons(rows: list[Row]) -> tuple[Reason, ...]:
 def _known(facts: Facts) -> tuple[Known, ...]:
     if facts.forecast is None:
         return ()
-    made_at = parse_utc(facts.made_at)
+    made_at = parse_utc(facts.forecast.made_at)
     found = []
     for metric in sorted({choice.metric for choice in facts.forecast.choices}):
         choices = [choice for choice in facts.forecast.choices if choice.metric == metric]
@@ -336,7 +338,13 @@ def _results(outcomes: tuple[Outcome, ...]) -> tuple[tuple[str, str, int], ...]:
     return tuple((state, code, number) for (state, code), number in sorted(counts.items()))
 
 
+def _ended_at(facts: Facts) -> str:
+    if facts.receipt:
+        return facts.receipt.finished_at
+    return facts.plan.made_at if facts.plan else facts.snapshot.taken_at
+
+
 def _duration_s(facts: Facts) -> Optional[float]:
     if not facts.started_at:
         return None
-    return max(0.0, (parse_utc(facts.made_at) - parse_utc(facts.started_at)).total_seconds())
+    return max(0.0, (parse_utc(_ended_at(facts)) - parse_utc(facts.started_at)).total_seconds())

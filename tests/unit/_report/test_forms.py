@@ -109,7 +109,7 @@ def test_markdown_says_the_same() -> None:
         "| web1 | grows | 1 → 2 vCPU |",
         "| refused | vCPU | 1 | no\\_history |",
         "- Rollbacks owed: 1",
-        "| CPU demand | 99 % | 4 of 4 | 5 min ago |",
+        "| CPU demand | 99 % | 4 of 4 | 4 min ago |",
     ):
         assert words in text
 
@@ -144,20 +144,20 @@ def read_metrics(text: str) -> dict[str, float]:
 
 def test_metrics_of_a_run() -> None:
     found = read_metrics(metrics(build_view(small())))
-    assert found["headroom_last_success_timestamp_seconds"] == NOW.timestamp()
-    assert found["headroom_run_duration_seconds"] == 152
+    assert found["headroom_last_success_timestamp_seconds"] == NOW.timestamp() - 10
+    assert found["headroom_run_duration_seconds"] == 142
     assert found['headroom_acts{result="done",reason=""}'] == 3
     assert found['headroom_decisions{resource="vcpus",verdict="refused",reason="no_history"}'] == 1
-    assert found['headroom_telemetry_staleness_seconds{metric="cpu_millicores"}'] == 300
+    assert found['headroom_telemetry_staleness_seconds{metric="cpu_millicores"}'] == 240
     assert found['headroom_telemetry_coverage_ratio{metric="memory_used_mib"}'] == 0.998
     assert found["headroom_rollbacks_owed"] == 1
 
 
 def test_the_last_success_outlives_a_run_that_failed() -> None:
     before = metrics(build_view(small()))
-    stopped = small(made_at="2026-03-02T12:00:00Z", receipt=replace(receipt(()), stopped="kill_switch.on"))
+    stopped = small(receipt=receipt((), finished_at="2026-03-02T12:00:00Z", stopped="kill_switch.on"))
     found = read_metrics(metrics(build_view(stopped), before=before))
-    assert found["headroom_last_success_timestamp_seconds"] == NOW.timestamp()
+    assert found["headroom_last_success_timestamp_seconds"] == NOW.timestamp() - 10
     assert found["headroom_last_run_timestamp_seconds"] == NOW.timestamp() + 86400
     assert last_success(metrics(build_view(stopped))) is None
 

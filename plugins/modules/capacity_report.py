@@ -1,0 +1,168 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: capacity_report
+short_description: Write the report of a run as a page, as Markdown and as metrics
+version_added: 0.1.0
+description:
+  - Tells who grows, who shrinks, who stays and why, with the forecast against recent use, what that gives back, how
+    the last apply ended, which rollbacks are owed, and how much of the fleet is known.
+  - The page is one HTML file that loads nothing from anywhere. The metrics are for the textfile collector of
+    Prometheus' node_exporter; the time of the last success outlives a run that failed, for it is carried over from
+    the file of the run before.
+  - A report can be made again from its digests at any time.
+options:
+  plan:
+    description:
+      - Digest of the plan. By default that of O(receipt).
+      - Taken from the variable C(headroom_plan).
+    type: str
+  receipt:
+    description:
+      - Digest of the receipt of an apply.
+      - Taken from the variable C(headroom_receipt).
+    type: str
+  snapshot:
+    description:
+      - Digest of a snapshot, for a run that made no plan.
+      - Taken from the variable C(headroom_snapshot).
+    type: str
+  html:
+    description: File for the page. A relative path starts at the playbook.
+    type: path
+  markdown:
+    description: File for the Markdown. A relative path starts at the playbook.
+    type: path
+  metrics:
+    description: File for the metrics; the collector reads files that end in C(.prom). A relative path starts at the
+      playbook.
+    type: path
+  started_at:
+    description: When the run began, as V(2026-01-31T12:00:00Z). By default when the snapshot was taken.
+    type: str
+attributes:
+  check_mode:
+    support: full
+    details:
+      - The report is written also in check mode, for a rehearsal is worth one; it says that nothing was changed.
+  diff_mode:
+    support: none
+extends_documentation_fragment:
+  - headroom.fleet.attributes
+  - headroom.fleet.attributes.fleet
+  - headroom.fleet.context
+seealso:
+  - module: headroom.fleet.allocation_plan
+  - module: headroom.fleet.allocation_apply
+"""
+
+EXAMPLES = r"""
+- name: Report on an apply
+  headroom.fleet.capacity_report:
+    receipt: "{{ applied.receipt }}"
+    html: /srv/www/headroom/index.html
+    markdown: /srv/www/headroom/report.md
+    metrics: /var/lib/prometheus/node-exporter/headroom.prom
+  run_once: true
+"""
+
+RETURN = r"""
+html:
+  description: File of the page; empty if none was asked for.
+  returned: success
+  type: str
+  sample: /srv/www/headroom/index.html
+markdown:
+  description: File of the Markdown; empty if none was asked for.
+  returned: success
+  type: str
+  sample: /srv/www/headroom/report.md
+metrics:
+  description: File of the metrics; empty if none was asked for.
+  returned: success
+  type: str
+  sample: /var/lib/prometheus/node-exporter/headroom.prom
+state:
+  description: V(observed), V(planned), V(applied), or V(stopped) if the apply ended early.
+  returned: success
+  type: str
+  sample: applied
+vms:
+  description: VMs in the snapshot.
+  returned: success
+  type: int
+  sample: 214
+grow:
+  description: VMs that grow.
+  returned: success
+  type: int
+  sample: 12
+shrink:
+  description: VMs that shrink.
+  returned: success
+  type: int
+  sample: 31
+stay:
+  description: VMs that nothing is planned for and nothing was refused to.
+  returned: success
+  type: int
+  sample: 168
+refused:
+  description: VMs to which a change was refused.
+  returned: success
+  type: int
+  sample: 3
+owed:
+  description: Rollbacks that are owed, or failed.
+  returned: success
+  type: int
+  sample: 0
+given_back:
+  description: What the acts that were done gave back, in vCPU and MiB; without a receipt, what the plan would.
+  returned: success
+  type: dict
+  sample: {vcpus: 40, memory_mib: 81920}
+handed_out:
+  description: What the acts that were done handed out, in vCPU and MiB; without a receipt, what the plan would.
+  returned: success
+  type: dict
+  sample: {vcpus: 14, memory_mib: 16384}
+run_id:
+  description: Name of the run.
+  returned: success
+  type: str
+  sample: 20260131T120000-1f2e3d4c
+"""
+
+from typing import Any
+
+from ansible_collections.headroom.fleet.plugins.module_utils._ansible.run import run
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context import Context, Result
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.report import Files, report
+
+FORMS = ("html", "markdown", "metrics")
+DIGESTS = ("plan", "receipt", "snapshot")
+
+
+def make(context: Context, params: dict[str, Any]) -> Result:
+    return report(
+        context,
+        files=Files(**{form: params[form] or "" for form in FORMS}),
+        **{name: params[name] or "" for name in (*DIGESTS, "started_at")},
+    )
+
+
+def main() -> None:
+    spec = {
+        **{name: {"type": "str"} for name in DIGESTS},
+        **{form: {"type": "path"} for form in FORMS},
+        "started_at": {"type": "str"},
+    }
+    run(make, spec, required_one_of=[FORMS])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report of a whole cycle on the fake platform, from the stores."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.apply import apply
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.backfill import backfill
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context import Context
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.hold import hold, kill_switch
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.observe import observe
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.plan import plan
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.report import Files, report
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.telemetry import forecast_demand
+from ansible_collections.headroom.fleet.plugins.module_utils._telemetry.history import Demand
+
+from .fleets import NOW, Fleet
+
+POLICY = """\
+schema: headroom.sizing-policy/1
+defaults:
+  mode: auto
+capacity:
+  ha_reserve_hosts: 0
+budgets:
+  at_once: {per_host: 9, per_host_set: 9, per_tenant: 9, per_platform: 9}
+  window: none
+"""
+DEMANDS = {
+    "fake/u0": Demand("busy", cpu_millicores=1900, memory_used_mib=800),  # of 2 vCPUs: grows
+    "fake/u1": Demand("busy", cpu_millicores=100, memory_used_mib=800),  # shrinks
+}  # nothing is known of u2
+
+
+class Cycle:
+    """A fleet of three, its stores, and the digests of one cycle on it."""
+
+    def __init__(self, root: Path, *, check: bool = False) -> None:
+        self.fleet = Fleet(root / "fleet.json")
+        self.root = root
+        self.check = check
+        with_past = self.context(check=False)
+        backfill(DEMANDS, series=with_past.series, now=NOW)
+        self.snapshot = self.run(observe)["snapshot"]
+        found = self.run(
+            forecast_demand,
+            snapshot=self.snapshot,
+            series=None,
+            horizon_s=3600,
+            interval_s=300,
+            lead_s=0,
+            history_s=28 * 86400,
+            series_interval_s=300,
+            quantiles=["0.5", "0.95", "0.98"],
+            target="maximum",
+        )
+        self.plan = self.run(plan, snapshot=self.snapshot, forecast=found["forecast"], policy_text=POLICY)["plan"]
+
+    def context(self, *, check: bool | None = None) -> Context:
+        """The surroundings of one stage."""
+        return Context(
+            now=NOW,
+            who="tester",
+            run_id="cycle-1",
+            endpoints=(self.fleet.endpoint,),
+            urls={name: str(self.root / name) for name in ("artifacts", "state", "telemetry")},
+            check=self.check if check is None else check,
+        )
+
+    def run(self, job: Any, **options: Any) -> dict[str, Any]:
+        """Run one stage; nothing but the stores lasts until the next."""
+        context = self.context()
+        try:
+            return job(context, **options).values
+        finally:
+            context.close()
+
+    def files(self) -> Files:
+        """One of each."""
+        return Files(*(str(self.root / "out" / name) for name in ("index.html", "report.md", "headroom.prom")))
+
+
+@pytest.fixture
+def cycle(tmp_path: Path) -> Cycle:
+    return Cycle(tmp_path)
+
+
+def test_a_receipt_is_enough_to_report_on_the_whole_cycle(cycle: Cycle) -> None:
+    receipt = cycle.run(apply, plan=cycle.plan, stop=threading.Event(), pinned_clock=True)["receipt"]
+    cycle.run(hold, unique_ids=["fake/u2"], reason="being moved")
+    found = cycle.run(report, files=cycle.files(), receipt=receipt)
+    assert (found["grow"], found["shrink"], found["state"]) == (1, 1, "applied")
+    assert found["given_back"]["vcpus"] == 1
+    grows = f"2 → {2 + found['handed_out']['vcpus']} vCPU"
+    html = Path(found["html"]).read_text()
+    for words in ("vm0", grows, "2 → 1 vCPU", "being moved", receipt, cycle.plan, 'class="line-past" d="M'):
+        assert words in html
+    text = Path(found["markdown"]).read_text()
+    assert f"| vm0 | grows | {grows} |" in text
+    assert 'headroom_acts{result="done",reason=""}' in Path(found["metrics"]).read_text()
+    assert [path.name for path in sorted((cycle.root / "out").iterdir())] == [
+        "headroom.prom",
+        "index.html",
+        "report.md",
+    ]
+
+
+def test_a_plan_alone_and_a_snapshot_alone_can_be_reported_on(cycle: Cycle) -> None:
+    assert cycle.run(report, files=cycle.files(), plan=cycle.plan)["state"] == "planned"
+    assert cycle.run(report, files=cycle.files(), snapshot=cycle.snapshot)["state"] == "observed"
+
+
+def test_the_same_digests_make_the_same_page(cycle: Cycle) -> None:
+    files = cycle.files()
+    cycle.run(report, files=files, plan=cycle.plan)
+    first = Path(files.html).read_bytes()
+    cycle.run(report, files=files, plan=cycle.plan)
+    assert Path(files.html).read_bytes() == first
+
+
+def test_the_last_success_outlives_a_stopped_run(cycle: Cycle) -> None:
+    files = cycle.files()
+    receipt = cycle.run(apply, plan=cycle.plan, stop=threading.Event(), pinned_clock=True)["receipt"]
+    cycle.run(report, files=files, receipt=receipt)
+    name = "headroom_last_success_timestamp_seconds"
+    before = [line for line in Path(files.metrics).read_text().splitlines() if line.startswith(name)]
+    stop = threading.Event()
+    stop.set()
+    stopped = cycle.run(apply, plan=cycle.plan, stop=stop, pinned_clock=True)
+    assert stopped["stopped"]
+    cycle.run(report, files=files, receipt=stopped["receipt"])
+    text = Path(files.metrics).read_text()
+    assert [line for line in text.splitlines() if line.startswith(name)] == before
+
+
+def test_a_rehearsal_has_a_report_and_leaves_no_store(tmp_path: Path) -> None:
+    rehearsed = Cycle(tmp_path, check=True)
+    found = rehearsed.run(report, files=rehearsed.files(), plan=rehearsed.plan)
+    assert "Rehearsal: nothing was changed" in Path(found["html"]).read_text()
+    assert not (tmp_path / "state").exists()
+    assert not (tmp_path / "artifacts").exists()
+    assert rehearsed.fleet.writes == 0
+
+
+def test_the_kill_switch_is_told_first(cycle: Cycle) -> None:
+    cycle.run(kill_switch, on=True, reason="storage is failing")
+    cycle.run(report, files=cycle.files(), plan=cycle.plan)
+    assert "The kill switch is on (tester: storage is failing)" in Path(cycle.files().html).read_text()
+
+
+def test_without_the_past_the_charts_show_the_forecast_alone(cycle: Cycle) -> None:
+    shutil.rmtree(cycle.root / "telemetry")
+    context = cycle.context()
+    result = report(context, files=cycle.files(), plan=cycle.plan)
+    context.close()
+    assert any("without the past" in warning for warning in result.warnings)
+    html = Path(cycle.files().html).read_text()
+    drawn = html[html.index('class="cards"') :]
+    assert 'class="line-next" d="M' in drawn
+    assert 'class="line-past" d="M' not in drawn
+
+
+def test_nothing_to_report_on_is_one_clear_error(cycle: Cycle) -> None:
+    with pytest.raises(HeadroomError) as caught:
+        cycle.run(report, files=cycle.files())
+    assert caught.value.code == "report.nothing"
+
+
+def test_a_file_that_cannot_be_written_is_one_clear_error(cycle: Cycle) -> None:
+    (cycle.root / "out").write_text("in the way")
+    with pytest.raises(HeadroomError) as caught:
+        cycle.run(report, files=cycle.files(), plan=cycle.plan)
+    assert caught.value.code == "report.unwritable"
+    assert "out" in caught.value.message

@@ -21,24 +21,29 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Floats = npt.NDArray[np.float32]
+    Doubles = npt.NDArray[np.float64]
     Integers = npt.NDArray[np.int64]
 
 # Bins of scaled errors: evenly spaced in asinh(error / FINEST), which is linear near 0 and logarithmic far out.
 FINEST = 0.01
 WIDEST = 1000.0
 BINS = 800
+ROUNDING = 1e-9  # (n + 1) q that should be whole may come out a bit above it
 
 
-def offsets(errors: Floats, levels: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
+def offsets(errors: Floats, levels: Doubles) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """Correct per series: errors [V, N, Q] (NaN: none) to offsets [V, Q], and whether n was large enough for the level.
 
     Where it was not, the offset is the largest error, and NaN where there is no error at all.
     """
     with needs("numpy"):
         import numpy as np
+    if not errors.shape[1]:
+        none = (len(errors), len(levels))
+        return np.full(none, np.nan, dtype=np.float32), np.zeros(none, dtype=bool)
     ascending = np.sort(errors, axis=1)
     count = np.count_nonzero(~np.isnan(ascending), axis=1)  # [V, Q]
-    rank = np.ceil((count + 1) * levels[None, :].astype(np.float64) - 1e-9).astype(np.int64)
+    rank = np.ceil((count + 1) * levels[None, :] - ROUNDING).astype(np.int64)
     place = np.clip(np.minimum(rank, count) - 1, 0, None)
     return np.take_along_axis(ascending, place[:, None, :], axis=1)[:, 0, :], rank <= count
 
@@ -60,14 +65,14 @@ class FleetErrors:
         place = np.ceil((np.clip(known, -1, 1) + 1) * (BINS / 2)).astype(np.int64)
         self._counts += np.bincount(place, minlength=BINS + 1)
 
-    def offsets(self, levels: Floats) -> Floats:
+    def offsets(self, levels: Doubles) -> Floats:
         """Return the offset of each level, in units of a series' level, rounded up to a bin's edge; NaN: no errors."""
         with needs("numpy"):
             import numpy as np
         total = int(self._counts.sum())
         if not total:
             return np.full(len(levels), np.nan, dtype=np.float32)
-        rank = np.minimum(np.ceil((total + 1) * levels.astype(np.float64) - 1e-9), total)
+        rank = np.minimum(np.ceil((total + 1) * levels - ROUNDING), total)
         place = np.searchsorted(np.cumsum(self._counts), rank)
         edge = FINEST * np.sinh((place * (2 / BINS) - 1) * np.arcsinh(WIDEST / FINEST))
         return np.asarray(edge, dtype=np.float32)

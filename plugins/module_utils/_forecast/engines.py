@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Floats = npt.NDArray[np.float32]
+    Doubles = npt.NDArray[np.float64]
 
 HOUR_S = 3600
 LEAST_KNOWN = 0.25  # share of a window that must be known before its quantiles mean something
@@ -31,7 +32,7 @@ class Engine(Protocol):
     def name(self) -> str:
         """As the forecast's rows name it."""
 
-    def forecast(self, past: Floats, *, steps: int, levels: Floats, interval_s: int) -> Floats:
+    def forecast(self, past: Floats, *, steps: int, levels: Doubles, interval_s: int) -> Floats:
         """Forecast from ``past`` [V, T], NaN where unknown, to [V, steps, Q]; NaN where the engine cannot say.
 
         ``levels`` [Q] are the quantile levels, ascending; a step is ``interval_s`` long. The answer may be a read-only
@@ -45,13 +46,15 @@ class Naive:
 
     name: str = "naive"
 
-    def forecast(self, past: Floats, *, steps: int, levels: Floats, interval_s: int) -> Floats:  # noqa: ARG002
+    def forecast(self, past: Floats, *, steps: int, levels: Doubles, interval_s: int) -> Floats:  # noqa: ARG002
         """See Engine."""
         with needs("numpy"):
             import numpy as np
-        known = ~np.isnan(past)
-        last = past.shape[1] - 1 - np.argmax(known[:, ::-1], axis=1)  # of a row of NaN: its last, a NaN
-        return _flat(past[np.arange(len(past)), last][:, None], steps, len(levels))
+        value = past[:, -1].copy()
+        older = np.flatnonzero(np.isnan(value))
+        known = ~np.isnan(past[older, ::-1])
+        value[older] = past[older, past.shape[1] - 1 - np.argmax(known, axis=1)]  # of a row of NaN: its last, a NaN
+        return _flat(value[:, None], steps, len(levels))
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class LastHourMaximum:
 
     name: str = "last_hour_maximum"
 
-    def forecast(self, past: Floats, *, steps: int, levels: Floats, interval_s: int) -> Floats:
+    def forecast(self, past: Floats, *, steps: int, levels: Doubles, interval_s: int) -> Floats:
         """See Engine."""
         with needs("numpy"):
             import numpy as np
@@ -79,7 +82,7 @@ class TrailingQuantile:
         """As the forecast's rows name it."""
         return f"trailing_quantile_{self.days}d"
 
-    def forecast(self, past: Floats, *, steps: int, levels: Floats, interval_s: int) -> Floats:
+    def forecast(self, past: Floats, *, steps: int, levels: Doubles, interval_s: int) -> Floats:
         """See Engine."""
         with needs("numpy"):
             import numpy as np
@@ -106,7 +109,7 @@ class SeasonalNaive:
         """As the forecast's rows name it."""
         return f"seasonal_naive_{self.days}d"
 
-    def forecast(self, past: Floats, *, steps: int, levels: Floats, interval_s: int) -> Floats:
+    def forecast(self, past: Floats, *, steps: int, levels: Doubles, interval_s: int) -> Floats:
         """See Engine."""
         with needs("numpy"):
             import numpy as np

@@ -49,7 +49,7 @@ def make_forecast(
     request.check()
     with needs("numpy"):
         import numpy as np
-    levels = np.array([float(quantile) for quantile in request.quantiles], dtype=np.float32)
+    levels = np.array([float(quantile) for quantile in request.quantiles])
     shape = Shape(
         request.interval_s, request.lead_s // request.interval_s, request.horizon_s // request.interval_s, levels
     )
@@ -121,7 +121,7 @@ def _finished(part: _Part, fleet: Floats, request: Request, engines: Sequence[En
             reason=(
                 f"{names[engine]}: pinball {ratio:.2f} of naive over {origins} origins"
                 if scored
-                else f"{names[engine]}: too short a history to compare engines ({origins} origins), {correction}"
+                else f"{names[engine]}: too short a history to compare engines, {correction}"
             )
             + _basis(request.target, maxima),
             history_s=history_s,

@@ -71,39 +71,43 @@ def past(table: pa.Table, *, metric: str, target: str, span: Span) -> Past:
     with needs("numpy", "pyarrow"):
         import numpy as np
         import pyarrow as pa
-        import pyarrow.compute as pc
-    table = table.filter(pc.equal(table["metric"].cast(pa.string()), metric))
+    metrics, of = _words(table["metric"])
+    vms, vm = _words(table["unique_id"])
     slot = (table["ds"].cast(pa.int64()).to_numpy() - span.start_us) // (span.series_interval_s * SECOND_US)
-    inside = pa.array((slot >= 0) & (slot < span.slots))
-    table, slot = table.filter(inside), slot[np.asarray(inside)]
-    if pc.any(pc.not_equal(table["interval_s"], span.series_interval_s)).as_py():
+    wanted = (slot >= 0) & (slot < span.slots)
+    wanted &= of == (metrics.index(metric) if metric in metrics else len(metrics))
+    if (table["interval_s"].to_numpy()[wanted] != span.series_interval_s).any():
         raise HeadroomError(
             "forecast.rows",
             f"The series hold other intervals than {span.series_interval_s} s.",
             advice="Read one interval length from the store.",
         )
-    unique_id = table["unique_id"].cast(pa.string())
-    unique_ids = sorted(pc.unique(unique_id).to_pylist())
-    vm = np.asarray(pc.index_in(unique_id, value_set=pa.array(unique_ids, pa.string())), dtype=np.int64)
-    place = vm * span.slots + slot
+    present = np.flatnonzero(np.bincount(vm[wanted], minlength=len(vms)))
+    ascending = sorted(present.tolist(), key=vms.__getitem__)
+    unique_ids = [vms[code] for code in ascending]
+    row = np.empty(len(vms), dtype=np.int64)
+    row[ascending] = np.arange(len(ascending))
+    place = row[vm[wanted]] * span.slots + slot[wanted]
+    mean, maximum = table["mean"].to_numpy()[wanted], table["maximum"].to_numpy()[wanted]  # null becomes NaN
+    has_maximum = ~np.isnan(maximum)
 
-    def grid(column: pa.ChunkedArray) -> Floats:
+    def grid(column: npt.NDArray[np.float64]) -> Floats:
         cells = np.full(len(unique_ids) * span.slots, np.nan, dtype=np.float32)
-        cells[place] = column.to_numpy()
+        cells[place] = column
         return cells.reshape(len(unique_ids), span.slots)
 
-    peak = grid(pc.coalesce(table["maximum"], table["mean"]))
+    peak = grid(np.where(has_maximum, maximum, mean))
     known = ~np.isnan(peak)
     count = np.count_nonzero(known, axis=1)
     first = np.argmax(known, axis=1)
     last = span.slots - 1 - np.argmax(known[:, ::-1], axis=1)
-    maxima = np.bincount(vm, weights=np.asarray(table["maximum"].is_valid()), minlength=len(unique_ids))
+    maxima = np.bincount(place[has_maximum] // span.slots, minlength=len(unique_ids))
     hour = np.maximum(last[:, None] - np.arange(max(1, HOUR_S // span.series_interval_s)), 0)
     blocks = (len(unique_ids), span.columns, span.per_column)
     if target == TARGET_MAXIMUM:
         values = np.fmax.reduce(peak.reshape(blocks), axis=2)
     else:
-        means = grid(table["mean"]).reshape(blocks)
+        means = grid(mean).reshape(blocks)
         number = np.count_nonzero(~np.isnan(means), axis=2)
         total = np.where(np.isnan(means), np.float32(0), means).sum(axis=2)
         values = np.divide(total, number, out=np.full(blocks[:2], np.nan, dtype=np.float32), where=number > 0)
@@ -111,8 +115,20 @@ def past(table: pa.Table, *, metric: str, target: str, span: Span) -> Past:
         unique_ids=unique_ids,
         values=values,
         known_ppm=count * PPM // np.maximum(last - first + 1, 1),
-        maxima_ppm=(maxima * PPM).astype(np.int64) // np.maximum(count, 1),
+        maxima_ppm=maxima * PPM // np.maximum(count, 1),
         history_s=(last - first + 1) * span.series_interval_s,
         observed_until_us=span.start_us + (last + 1) * span.series_interval_s * SECOND_US,
         recent_maximum=np.fmax.reduce(np.take_along_axis(peak, hour, axis=1), axis=1),
     )
+
+
+def _words(column: pa.ChunkedArray) -> tuple[list[str], Integers]:
+    """Return the distinct words of a text column, and for each row its place among them."""
+    with needs("numpy", "pyarrow"):
+        import numpy as np
+        import pyarrow as pa
+    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    chunks = encoded.unify_dictionaries().chunks
+    words = chunks[0].dictionary.to_pylist() if chunks else []
+    codes = [np.asarray(chunk.indices, dtype=np.int64) for chunk in chunks]
+    return words, np.concatenate([np.empty(0, dtype=np.int64), *codes])

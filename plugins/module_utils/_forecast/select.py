@@ -43,7 +43,7 @@ class Shape:
     interval_s: int
     lead: int  # steps between the end of the past and the first one forecast
     steps: int
-    levels: Floats  # [Q], ascending
+    levels: npt.NDArray[np.float64]  # [Q], ascending
 
 
 @dataclass(frozen=True)
@@ -108,10 +108,11 @@ def _trial(engine: Engine, past: Floats, truth: Floats, ends: Sequence[int], sha
     for place, end in enumerate(ends):
         np.subtract(truth[:, place, :, None], _forecast(engine, past[:, :end], shape), out=errors[:, place])
     loss = np.full(truth.shape, np.nan, dtype=np.float32)
+    levels = shape.levels.astype(np.float32)
     for half in (0, 1):
         offset, _ = offsets(_flat(errors[:, 1 - half :: 2]), shape.levels)
         corrected = errors[:, half::2] - offset[:, None, None, :]
-        loss[:, half::2] = np.maximum(shape.levels * corrected, (shape.levels - 1) * corrected).sum(axis=-1)
+        loss[:, half::2] = np.maximum(levels * corrected, (levels - 1) * corrected).sum(axis=-1)
     return _Trial(errors, loss, _forecast(engine, past, shape))
 
 

@@ -7,21 +7,25 @@ from __future__ import annotations
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Callable, Optional
 
 from .._core.clock import format_utc, utc_now
 from .._core.errors import HeadroomError
+from .._core.needs import needs
 from .._platform.base import Endpoint, Reader
 from .._platform.registry import open_reader
 from .._records.series import METRICS, Sample
 from .._records.snapshot import Gap
 from .._store.series import SeriesStore
-from .._telemetry.intervals import intervals
+from .._telemetry.intervals import combined, intervals
 from .._telemetry.rates import Steps, rates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+
+    import pyarrow as pa
 
 THREADS = 16  # endpoints sampled at once; a sample is one call that mostly waits
 
@@ -82,7 +86,7 @@ def collect(
     samples = [sample for source in sources for sample in source.samples]
     steps = rates(samples, step_s=step_s)
     table = intervals(steps, interval_s=interval_s)
-    version = series.merge(table)
+    version = series.merge(_joined(table, series=series, interval_s=interval_s))
     silent = {metric: _silent(steps, metric) for metric in METRICS}
     return Collection(
         started_at=started_at,
@@ -94,6 +98,22 @@ def collect(
         silent={metric: unique_ids for metric, unique_ids in silent.items() if unique_ids},
         gaps=tuple(gap for source in sources for gap in source.gaps.values()),
     )
+
+
+def _joined(table: pa.Table, *, series: SeriesStore, interval_s: int) -> pa.Table:
+    """Join the rows with what an earlier collection saw of the same intervals."""
+    if not table.num_rows:
+        return table
+    with needs("pyarrow"):
+        import pyarrow.compute as pc
+    span = pc.min_max(table["ds"]).as_py()
+    known = series.read(
+        pc.unique(table["unique_id"]).to_pylist(),
+        start=span["min"],
+        end=span["max"] + timedelta(seconds=interval_s),
+        interval_s=interval_s,
+    )
+    return combined(known, table)
 
 
 def _silent(steps: Steps, metric: str) -> tuple[str, ...]:

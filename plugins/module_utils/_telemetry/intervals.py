@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .._core.needs import needs
 from .._core.units import PPM
-from .._records.series import COLUMNS, interval_schema
+from .._records.series import COLUMNS, KEY, VALUES, interval_schema
 from .rates import Steps
 
 if TYPE_CHECKING:
@@ -63,6 +63,40 @@ def intervals(steps: Steps, *, interval_s: int) -> pa.Table:
         "coverage_ppm": pa.array(np.minimum(known_us * PPM // interval_us, PPM).astype(np.int32)),
     }
     return pa.table([columns[name] for name in COLUMNS], schema=interval_schema())
+
+
+def combined(known: pa.Table, fresh: pa.Table) -> pa.Table:
+    """Return the fresh rows, each joined with what is known of its interval from an earlier, partial sampling.
+
+    Two samplings of one interval are taken as apart in time when their coverage adds up to at most the whole: then the
+    mean is weighted, the maximum is the larger, p95 the larger too (an upper bound), and counts add up. Otherwise
+    the fresh row stands alone. Both tables hold each key once.
+    """
+    with needs("pyarrow"):
+        import pyarrow as pa
+        import pyarrow.compute as pc
+    known = known.select(COLUMNS).cast(interval_schema()).rename_columns([*KEY, *(f"known_{name}" for name in VALUES)])
+    both = fresh.join(known, keys=list(KEY))
+    coverage = pc.add(both["coverage_ppm"], both["known_coverage_ppm"])
+    apart = pc.and_(pc.less_equal(coverage, PPM), pc.greater(coverage, 0)).fill_null(fill_value=False)
+
+    def share(mean: str, part: str) -> pa.ChunkedArray:
+        return pc.multiply(both[mean], pc.divide(both[part].cast(pa.float64()), coverage))
+
+    joined = {
+        "mean": pc.add(share("mean", "coverage_ppm"), share("known_mean", "known_coverage_ppm")),
+        "p95": pc.max_element_wise(both["p95"], both["known_p95"]),
+        "maximum": pc.max_element_wise(both["maximum"], both["known_maximum"]),
+        "samples": pc.add(both["samples"], both["known_samples"]),
+        "coverage_ppm": coverage,
+    }
+    columns = [
+        pc.if_else(apart, joined[name], both[name]).cast(interval_schema().field(name).type)
+        if name in joined
+        else both[name]
+        for name in COLUMNS
+    ]
+    return pa.table(columns, schema=interval_schema())
 
 
 def _p95(

@@ -82,16 +82,14 @@ def rates(samples: Iterable[Sample], *, step_s: float) -> Steps:
     columns: list[tuple[Integers, int, npt.NDArray[np.float64]]] = []
     for place, metric in enumerate(metrics):
         reading = COUNTERS.get(metric) or GAUGES[metric]
-        given = [reading(sample) for sample in taken]
-        known = np.array([value is not None for value in given], dtype=bool)[order]
-        value = np.array([0 if value is None else value for value in given], dtype=np.int64)[order]
+        value = np.array([reading(sample) for sample in taken], dtype=np.float64)[order]  # None becomes NaN
         if metric in COUNTERS:
             rise = np.diff(value)
-            at = np.flatnonzero(sound & known[1:] & known[:-1] & (rise >= 0))
+            at = np.flatnonzero(sound & (rise >= 0))  # NaN is neither
             columns.append((at, place, rise[at] / elapsed_us[at]))
         else:
-            at = np.flatnonzero(sound & known[1:])
-            columns.append((at, place, value[1:][at].astype(np.float64)))
+            at = np.flatnonzero(sound & ~np.isnan(value[1:]))
+            columns.append((at, place, value[1:][at]))
     at = np.concatenate([rows for rows, _, _ in columns])
     return Steps(
         unique_ids=unique_ids,

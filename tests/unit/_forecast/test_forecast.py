@@ -1,0 +1,271 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
+from ansible_collections.headroom.fleet.plugins.module_utils._forecast.forecast import make_forecast
+from ansible_collections.headroom.fleet.plugins.module_utils._forecast.request import Request
+from ansible_collections.headroom.fleet.plugins.module_utils._records.forecast import COLUMNS
+from ansible_collections.headroom.fleet.plugins.module_utils._records.series import interval_schema
+from ansible_collections.headroom.fleet.plugins.module_utils._store.tables import table_bytes, table_from_bytes
+
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+CPU, MEMORY = "cpu_millicores", "memory_used_mib"
+REQUEST = Request(now=NOW, metrics=(CPU,))
+WEEK = 7 * 288
+
+
+def series(mean, *, unique_id="lab/a", metric=CPU, until=NOW, maximum=None, interval_s=300):
+    """Rows that end at ``until``; a NaN mean is no row."""
+    mean = np.asarray(mean, dtype=np.float64)
+    maximum = np.full(len(mean), np.nan) if maximum is None else np.asarray(maximum, dtype=np.float64)
+    end_us = int(until.timestamp()) * 1_000_000
+    ds = end_us + np.arange(-len(mean), 0) * interval_s * 1_000_000
+    rows = pa.table(
+        {
+            "unique_id": [unique_id] * len(mean),
+            "metric": [metric] * len(mean),
+            "ds": pa.array(ds, pa.timestamp("us", "UTC")),
+            "interval_s": pa.array([interval_s] * len(mean), pa.int32()),
+            "mean": mean,
+            "p95": pa.nulls(len(mean), pa.float64()),
+            "maximum": pa.array(maximum, mask=np.isnan(maximum)),
+            "samples": pa.array([0] * len(mean), pa.int32()),
+            "coverage_ppm": pa.array([10**6] * len(mean), pa.int32()),
+        }
+    )
+    return rows.filter(pa.array(~np.isnan(mean))).cast(interval_schema())
+
+
+def noisy(level=1000.0, spread=100.0, count=4 * WEEK, seed=0):
+    return np.clip(np.random.default_rng(seed).normal(level, spread, count), 0, None)
+
+
+def made(*tables, request=REQUEST, unique_ids=()):
+    table, choices = make_forecast(tables, request, unique_ids=unique_ids)
+    assert table.column_names == list(COLUMNS)
+    return table, {(choice.unique_id, choice.metric): choice for choice in choices}
+
+
+def values(table, unique_id="lab/a"):
+    """[steps, quantiles]"""
+    rows = [row["value"] for row in table.to_pylist() if row["unique_id"] == unique_id]
+    return np.array(rows).reshape(-1, len(REQUEST.quantiles))
+
+
+def test_rows_are_one_per_step_and_quantile_in_order():
+    table, choices = made(series(noisy()), series(noisy(), unique_id="lab/b"), request=replace(REQUEST, lead_s=600))
+    assert table.num_rows == 2 * 12 * 3
+    first, *_, last = table.to_pylist()
+    assert first == {
+        "unique_id": "lab/a",
+        "metric": CPU,
+        "target": "maximum",
+        "cutoff": NOW,
+        "lead_s": 600,
+        "ds": NOW + timedelta(seconds=600),
+        "quantile": "0.5",
+        "value": first["value"],
+        "engine": choices["lab/a", CPU].engine,
+    }
+    assert (last["unique_id"], last["ds"]) == ("lab/b", NOW + timedelta(seconds=600 + 3600 - 300))
+    keys = [(row["unique_id"], row["metric"], row["ds"], row["quantile"]) for row in table.to_pylist()]
+    assert keys == sorted(keys)
+
+
+def test_values_ascend_and_are_never_negative_or_nan():
+    rng = np.random.default_rng(11)
+    tables = []
+    for number in range(40):  # holes, jumps, zeros, short and stale pasts
+        past = np.abs(rng.normal(0, 10 ** rng.uniform(-2, 5), rng.integers(1, 3 * WEEK))) * (rng.random() < 0.9)
+        past[rng.random(len(past)) < rng.choice([0, 0.5, 0.95])] = np.nan
+        past[-1] = 1.0
+        tables.append(series(past, unique_id=f"lab/{number}", until=NOW - timedelta(hours=int(rng.integers(0, 100)))))
+    table, choices = made(*tables)
+    assert len(choices) == 40
+    for number in range(40):
+        got = values(table, f"lab/{number}")
+        assert got.shape == (12, 3)
+        assert np.isfinite(got).all()
+        assert (got >= 0).all()
+        assert (np.diff(got, axis=1) >= 0).all()
+
+
+def test_intervals_are_calibrated_per_series():
+    """200 series of their own noise; the truth of the next hour falls below each quantile as often as it says."""
+    rng = np.random.default_rng(2)
+    tables, truth = [], {}
+    for number in range(200):
+        path = rng.uniform(100, 5000) + rng.gamma(1.5, rng.uniform(5, 500), 3 * WEEK + 12)
+        truth[f"lab/{number:03}"] = path[-12:]
+        tables.append(series(path[:-12], unique_id=f"lab/{number:03}"))
+    table, _ = made(pa.concat_tables(tables))
+    upper = table["value"].to_numpy().reshape(len(truth), 12, 3)  # sorted by VM
+    covered = np.mean(np.stack([truth[vm] for vm in sorted(truth)])[:, :, None] <= upper, axis=(0, 1))
+    assert covered == pytest.approx([0.5, 0.9, 0.95], abs=0.03)
+
+
+def test_a_series_without_history_has_a_choice_and_no_rows():
+    table, choices = made(series(noisy()), unique_ids=["lab/a", "lab/none"])
+    choice = choices["lab/none", CPU]
+    assert (choice.engine, choice.reason, choice.history_s, choice.recent_maximum) == ("", "no history", 0, -1)
+    assert (choice.coverage_ppm, choice.observed_until) == (0, "")
+    assert set(table["unique_id"].to_pylist()) == {"lab/a"}
+    nothing, choices = made(unique_ids=["lab/none"])
+    assert nothing.num_rows == 0
+    assert nothing.schema == table.schema
+    assert set(choices) == {("lab/none", CPU)}
+
+
+def test_rows_after_the_cutoff_change_nothing():
+    past = noisy()
+    late = series(np.full(48, 9e6), until=NOW + timedelta(hours=4))
+    known, choices = made(series(past))
+    spoilt, spoilt_choices = made(pa.concat_tables([series(past), late]))
+    assert table_bytes(known) == table_bytes(spoilt)
+    assert choices == spoilt_choices
+
+
+def test_the_interval_under_way_counts_as_far_as_it_was_sampled():
+    now = NOW + timedelta(seconds=90)
+    under_way = series([7000.0], maximum=[7500.0], until=NOW + timedelta(seconds=300))
+    table, choices = made(pa.concat_tables([series(noisy()), under_way]), request=replace(REQUEST, now=now))
+    assert table["cutoff"][0].as_py() == NOW + timedelta(seconds=300)
+    assert choices["lab/a", CPU].recent_maximum == 7500
+    assert choices["lab/a", CPU].observed_until == "2026-03-02T12:01:30Z"  # not later than now
+
+
+def test_the_same_input_gives_the_same_bytes_however_the_vms_are_dealt_out():
+    tables = [series(noisy(level=100 * n, seed=n), unique_id=f"lab/{n}") for n in range(1, 6)]
+    tables += [series(noisy(count=50, seed=9), unique_id="lab/6")]  # corrected by the fleet
+    memory = [one.set_column(1, "metric", pa.array([MEMORY] * len(one))).cast(interval_schema()) for one in tables]
+    tables = [pa.concat_tables(pair) for pair in zip(tables, memory, strict=True)]
+    request = replace(REQUEST, metrics=(CPU, MEMORY))
+    apart, choices = made(*tables, request=request)
+    shuffled = pa.concat_tables(tables).take(np.random.default_rng(0).permutation(sum(map(len, tables))))
+    at_once, other_choices = made(shuffled, request=request)
+    assert table_bytes(apart) == table_bytes(at_once)
+    assert table_from_bytes(table_bytes(apart)).equals(apart)
+    assert choices == other_choices
+
+
+def test_a_short_history_is_corrected_by_the_fleet_and_says_so():
+    fleet = [series(noisy(spread=300, seed=n), unique_id=f"lab/{n}") for n in range(5)]
+    young = series([500.0] * 20, unique_id="lab/young")
+    alone, choices = made(young)
+    assert (values(alone, "lab/young") == 500).all()
+    assert choices["lab/young", CPU].reason == (
+        "naive: too short a history to compare engines, corrected by the errors of the fleet"
+        "; the maximum is known for 0 % of the intervals, else the mean stands in"
+    )
+    among, choices = made(*fleet, young)
+    assert (values(among, "lab/young")[:, 2] > 600).all()
+    assert (values(among, "lab/young")[:, 2] < 1000).all()
+    first, _ = made(series([500.0], unique_id="lab/first"))
+    assert (values(first, "lab/first") == 500).all()
+
+
+def test_with_nothing_to_learn_from_the_reason_says_not_corrected():
+    _, choices = made(series([500.0]))
+    assert "not corrected" in choices["lab/a", CPU].reason
+
+
+def test_the_target_maximum_uses_maxima_and_falls_back_to_means():
+    mean = noisy(1000, 10)
+    with_maxima, choices = made(series(mean, maximum=mean + 3000))
+    assert values(with_maxima).min() > 3900
+    assert "maximum is known" not in choices["lab/a", CPU].reason
+    only_means, choices = made(series(mean))
+    assert values(only_means).max() < 1100
+    assert "the maximum is known for 0 % of the intervals" in choices["lab/a", CPU].reason
+    half = np.where(np.arange(len(mean)) % 2, mean + 3000, np.nan)
+    _, choices = made(series(mean, maximum=half))
+    assert "the maximum is known for 50 % of the intervals" in choices["lab/a", CPU].reason
+    mean_target, choices = made(series(mean, maximum=mean + 3000), request=replace(REQUEST, target="mean"))
+    assert values(mean_target).max() < 1100
+    assert choices["lab/a", CPU].recent_maximum > 3900
+
+
+def test_a_forecast_interval_takes_the_maximum_or_the_mean_of_what_lies_inside():
+    saw = np.tile([100.0] * 11 + [900.0], 4 * WEEK // 12)
+    hourly = replace(REQUEST, interval_s=3600, horizon_s=7200)
+    top, _ = made(series(saw), request=hourly)
+    assert values(top) == pytest.approx(np.full((2, 3), 900.0))
+    assert [row["ds"] for row in top.to_pylist()][::3] == [NOW, NOW + timedelta(hours=1)]
+    middle, _ = made(series(saw), request=replace(hourly, target="mean"))
+    assert values(middle) == pytest.approx(np.full((2, 3), (1100 + 900) / 12), abs=0.01)
+
+
+def test_facts_for_the_shrink_rule():
+    past = np.full(1000, 200.0)
+    past[:10] = 8000.0  # long ago
+    past[-24:-12] = 5000.0  # more than an hour before the last value
+    past[500:750] = np.nan
+    past[-3] = 250.25
+    _, choices = made(series(past, until=NOW - timedelta(minutes=20)))
+    choice = choices["lab/a", CPU]
+    assert choice.history_s == 1000 * 300
+    assert choice.coverage_ppm == 750_000
+    assert choice.observed_until == "2026-03-02T11:40:00Z"
+    assert choice.recent_maximum == 251
+
+
+def test_the_reason_names_engine_score_and_origins():
+    _, choices = made(series(noisy(), maximum=noisy() + 1))
+    choice = choices["lab/a", CPU]
+    engine, rest = choice.reason.split(": ")
+    assert engine == choice.engine
+    assert engine.startswith("trailing_quantile_")
+    score = float(rest.removeprefix("pinball ").removesuffix(" of naive over 24 origins"))
+    assert 0.5 < score < 0.9
+
+
+def test_history_older_than_asked_for_is_not_looked_at():
+    old = series(np.full(288, 9000.0), until=NOW - timedelta(days=9))
+    table, choices = made(
+        pa.concat_tables([old, series(noisy(count=288))]), request=replace(REQUEST, history_s=86400 * 7)
+    )
+    assert choices["lab/a", CPU].history_s == 86400
+    assert values(table).max() < 2000
+
+
+BAD = {
+    "quantile above one": {"quantiles": ("0.5", "1.5")},
+    "quantiles descend": {"quantiles": ("0.9", "0.5")},
+    "quantile twice": {"quantiles": ("0.5", "0.50")},
+    "no number": {"quantiles": ("p95",)},
+    "NaN": {"quantiles": ("nan",)},
+    "none": {"quantiles": ()},
+    "unknown metric": {"metrics": ("cpu",)},
+    "no metric": {"metrics": ()},
+    "unknown target": {"target": "median"},
+    "horizon": {"horizon_s": 400},
+    "no horizon": {"horizon_s": 0},
+    "interval finer than telemetry": {"interval_s": 60},
+    "interval and day": {"interval_s": 1500 * 7, "horizon_s": 1500 * 7},
+    "interval zero": {"interval_s": 0},
+    "lead": {"lead_s": 100},
+    "negative lead": {"lead_s": -300},
+    "history": {"history_s": 0},
+    "naive time": {"now": datetime(2026, 3, 2)},  # noqa: DTZ001
+}
+
+
+@pytest.mark.parametrize("change", BAD.values(), ids=BAD.keys())
+def test_a_request_that_makes_no_sense_is_one_error(change):
+    with pytest.raises(HeadroomError) as caught:
+        made(series(noisy()), request=replace(REQUEST, **change))
+    assert caught.value.code == "forecast.request"
+
+
+def test_rows_of_another_interval_are_an_error():
+    with pytest.raises(HeadroomError) as caught:
+        made(series(noisy(count=100), interval_s=900))
+    assert caught.value.code == "forecast.rows"

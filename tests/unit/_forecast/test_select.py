@@ -1,0 +1,114 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ansible_collections.headroom.fleet.plugins.module_utils._forecast.engines import ENGINES
+from ansible_collections.headroom.fleet.plugins.module_utils._forecast.select import (
+    LEAST_ORIGINS,
+    ORIGINS,
+    Shape,
+    select,
+)
+
+SHAPE = Shape(interval_s=3600, lead=0, steps=4, levels=np.array([0.5, 0.9, 0.95]))
+HOURS = np.arange(28 * 24)
+NAMES = [engine.name for engine in ENGINES]
+
+
+def chosen(past, shape=SHAPE, engines=ENGINES):
+    return select(np.atleast_2d(np.asarray(past, dtype=np.float32)), shape, engines=engines)
+
+
+def noise(seed, size=672):
+    return np.random.default_rng(seed).normal(0, 1, size)
+
+
+SHAPES = {
+    # Each day has a level of its own, near that of the day before.
+    "seasonal_naive_1d": 900 + np.repeat(np.cumsum(30 * noise(1, 28)), 24) + 400 * np.sin(HOURS / 24 * 2 * np.pi),
+    "seasonal_naive_7d": 500 + 400 * ((HOURS // 24) % 7 < 5) * np.sin(HOURS / 24 * 2 * np.pi) + noise(2),
+    "trailing_quantile_7d": 500 + 50 * noise(3),
+    "naive": 5000 + np.cumsum(20 * noise(4)),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_each_series_gets_the_engine_that_fits_its_shape(name):
+    selection = chosen(SHAPES[name])
+    assert NAMES[selection.engine[0]] == name
+    assert selection.origins[0] == ORIGINS
+    assert selection.ratio[0] == 1 if name == "naive" else selection.ratio[0] < 0.9
+
+
+def test_equal_scores_keep_the_first_engine():
+    selection = chosen(np.full(len(HOURS), 42.0))
+    assert NAMES[selection.engine[0]] == "naive"
+    assert (selection.raw == 42).all()
+    assert (selection.offset == 0).all()
+
+
+def test_a_short_past_keeps_naive_and_has_no_correction_of_its_own():
+    past = SHAPES["seasonal_naive_1d"].copy()
+    past[: -7 * (LEAST_ORIGINS - 1)] = np.nan  # a past of too few origins
+    selection = chosen(past)
+    assert NAMES[selection.engine[0]] == "naive"
+    assert 0 < selection.origins[0] < LEAST_ORIGINS
+    assert np.isnan(selection.offset).all()
+    assert np.isfinite(selection.naive_errors).any()
+
+
+def test_a_past_shorter_than_the_horizon_is_no_error():
+    selection = chosen([5.0, 6.0, 7.0])
+    assert (selection.raw == 7).all()
+    assert selection.origins.tolist() == [0]
+    assert np.isnan(selection.offset).all()
+
+
+def test_an_engine_that_cannot_say_every_step_now_is_not_chosen():
+    past = SHAPES["seasonal_naive_1d"].copy()
+    past[-22] = np.nan  # yesterday's value of the third hour to come
+    past = np.stack([past, SHAPES["seasonal_naive_1d"]])
+    selection = chosen(past)
+    assert NAMES[selection.engine[0]] != "seasonal_naive_1d"
+    assert np.isfinite(selection.raw).all()
+    assert NAMES[selection.engine[1]] == "seasonal_naive_1d"
+
+
+def test_the_lead_shifts_what_is_forecast():
+    past = 500 + 400 * np.sin(HOURS / 24 * 2 * np.pi) + 0.01 * noise(1)
+    shape = Shape(interval_s=3600, lead=6, steps=4, levels=np.array([0.5]))
+    selection = chosen(past, shape)
+    ahead = len(HOURS) + 6 + np.arange(4)
+    assert selection.raw[0, :, 0] == pytest.approx(500 + 400 * np.sin(ahead / 24 * 2 * np.pi), abs=1)
+
+
+def test_origins_lie_in_the_known_so_the_newest_truth_counts_and_none_is_beyond():
+    class Spy:
+        name = "spy"
+
+        def __init__(self):
+            self.ends = []
+
+        def forecast(self, past, *, steps, levels, **_):
+            self.ends.append(past.shape[1])
+            return np.zeros((len(past), steps, len(levels)), dtype=np.float32)
+
+    spy = Spy()
+    chosen(SHAPES["naive"], engines=(spy,))
+    assert spy.ends.pop() == len(HOURS)  # the forecast itself
+    assert spy.ends == [len(HOURS) - SHAPE.steps - 7 * number for number in range(ORIGINS)]
+    assert sorted({end % 24 for end in spy.ends}) == list(range(24))
+
+
+def test_no_series_influences_another():
+    past = np.stack(list(SHAPES.values()))
+    together = chosen(past)
+    for number in range(len(past)):
+        alone = chosen(past[number])
+        assert alone.engine[0] == together.engine[number]
+        assert alone.ratio[0] == together.ratio[number]
+        np.testing.assert_array_equal(alone.raw[0], together.raw[number])
+        np.testing.assert_array_equal(alone.offset[0], together.offset[number])

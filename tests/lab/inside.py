@@ -37,6 +37,7 @@ unix_sock_rw_perms = "0700"
 unix_sock_ro_perms = "0777"
 auth_unix_ro = "none"
 auth_unix_rw = "none"
+host_uuid = "6f0a4a52-8d0c-4a5e-9d43-6c6162686f73"
 log_outputs = "3:file:/var/log/libvirt/libvirtd.log"
 """,
     # One user, no security driver, no private /dev: the lab's namespaces are the walls.

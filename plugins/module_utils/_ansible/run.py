@@ -12,9 +12,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._core.clock import parse_utc, utc_now
 from .._core.errors import HeadroomError
-from .._core.units import PPM
 from .._jobs.context import STORES, Context, Result
-from .._platform.base import Endpoint
+from .endpoints import make_endpoints
 from .specs import CONTEXT, Spec
 
 Job = Callable[[Context, dict[str, Any]], Result]
@@ -47,7 +46,7 @@ def finish(module: AnsibleModule, act: Callable[[Context], Result]) -> None:
             now=parse_utc(params["now"]) if params["now"] else utc_now(),
             who=params["who"] or _user(),
             run_id=params["run_id"] or "",
-            endpoints=tuple(_endpoint(endpoint) for endpoint in endpoints),
+            endpoints=make_endpoints(endpoints),
             urls={name: params[name] for name in STORES if params[name]},
             check=module.check_mode,
         )
@@ -71,19 +70,6 @@ def finish(module: AnsibleModule, act: Callable[[Context], Result]) -> None:
     if module._diff and (result.before or result.after):  # noqa: SLF001 - there is no public way to ask
         values["diff"] = {"before": result.before, "after": result.after}
     module.exit_json(changed=result.changed, **values)
-
-
-def _endpoint(given: dict[str, Any]) -> Endpoint:
-    return Endpoint(
-        name=given["name"],
-        uri=given["uri"],
-        host_set=given["host_set"],
-        vcpus_reserved=given["vcpus_reserved"],
-        memory_reserved_mib=given["memory_reserved_mib"],
-        vcpus_allocation_ratio_ppm=round(given["vcpus_allocation_ratio"] * PPM),
-        memory_allocation_ratio_ppm=round(given["memory_allocation_ratio"] * PPM),
-        options={"read_only": "true"} if given["read_only"] else {},
-    )
 
 
 def _password(url: str) -> str:

@@ -31,3 +31,12 @@ def put(database: Database, connection: Connection, name: str, digest: str) -> N
         ),
         {"name": name, "digest": digest, "at_ms": database.now_ms(connection)},
     )
+
+
+def newest(connection: Connection, prefix: str) -> str:
+    """The digest that was named last among the names that begin so; "" where there is none."""
+    import sqlalchemy
+
+    query = "SELECT digest FROM reference WHERE name LIKE :pattern ORDER BY at_ms DESC, name LIMIT 1"
+    row = connection.execute(sqlalchemy.text(query), {"pattern": f"{prefix}%"}).first()
+    return str(row.digest) if row else ""

@@ -6,7 +6,7 @@ from __future__ import annotations
 class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
-  artifacts:
+  artifacts_url:
     description:
       - URL or path of the artifact store. Objects of any C(fsspec) filesystem can serve, for example
         V(s3://bucket/headroom).
@@ -14,7 +14,7 @@ options:
       - Taken from the variable C(headroom_artifacts), else from the environment variable E(HEADROOM_ARTIFACTS), else
         it lies in the user's state directory and a warning says so.
     type: str
-  state:
+  state_url:
     description:
       - URL or path of the state store, an SQLite file or a PostgreSQL database such as
         V(postgresql+psycopg://host/headroom).
@@ -24,7 +24,7 @@ options:
       - Taken from the variable C(headroom_state), else from the environment variable E(HEADROOM_STATE), else it lies
         in the user's state directory and a warning says so.
     type: str
-  telemetry:
+  telemetry_url:
     description:
       - URL or path of the telemetry store, a folder of Delta tables, for example V(s3://bucket/telemetry).
       - Credentials do not belong into it; leave them to the environment.

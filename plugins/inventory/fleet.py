@@ -38,12 +38,12 @@ options:
     description: Whether to read what the newest plan wants for each VM from the stores.
     type: bool
     default: false
-  artifacts:
+  artifacts_url:
     description: URL or path of the artifact store, for O(figures).
     type: str
     env:
       - name: HEADROOM_ARTIFACTS
-  state:
+  state_url:
     description: URL or path of the state store, for O(figures).
     type: str
     env:
@@ -137,7 +137,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             now=utc_now(),
             who="",
             endpoints=read_endpoints(endpoints),
-            urls={name: value for name in ("artifacts", "state") if (value := self.get_option(name))},
+            urls={name: value for name in ("artifacts", "state") if (value := self.get_option(f"{name}_url"))},
         )
         found = fleet(context, figures=self.get_option("figures"), reserved=RESERVED)
         if wanted:

@@ -23,9 +23,9 @@ from ansible.plugins.loader import connection_loader
 # Options of every module -> the variables that give them when the task does not; the first that is defined counts.
 # awx_user_name is what an automation controller says about who launched the job.
 CONTEXT: Mapping[str, tuple[str, ...]] = {
-    "artifacts": ("headroom_artifacts",),
-    "state": ("headroom_state",),
-    "telemetry": ("headroom_telemetry",),
+    "artifacts_url": ("headroom_artifacts",),
+    "state_url": ("headroom_state",),
+    "telemetry_url": ("headroom_telemetry",),
     "run_id": ("headroom_run_id",),
     "now": ("headroom_now",),
     "who": ("headroom_who", "awx_user_name"),

@@ -34,7 +34,7 @@ class FollowedAction(ControllerAction):
             now=utc_now(),
             who="",
             run_id=arguments.get("run_id") or "",
-            urls={name: arguments[name] for name in STORES if arguments.get(name)},
+            urls={name: url for name in STORES if (url := arguments.get(f"{name}_url"))},
         )
         try:
             arguments["run_id"] = context.run

@@ -38,7 +38,7 @@ def finish(module: AnsibleModule, act: Callable[[Context], Result]) -> None:
     endpoints = params.get("endpoints") or []
     module.no_log_values.update(
         secret
-        for url in (*(params[name] for name in STORES), *(endpoint["uri"] for endpoint in endpoints))
+        for url in (*(params[f"{name}_url"] for name in STORES), *(endpoint["uri"] for endpoint in endpoints))
         if (secret := _password(url or ""))
     )
     try:
@@ -47,7 +47,7 @@ def finish(module: AnsibleModule, act: Callable[[Context], Result]) -> None:
             who=params["who"] or _user(),
             run_id=params["run_id"] or "",
             endpoints=make_endpoints(endpoints),
-            urls={name: params[name] for name in STORES if params[name]},
+            urls={name: url for name in STORES if (url := params[f"{name}_url"])},
             check=module.check_mode,
         )
         try:

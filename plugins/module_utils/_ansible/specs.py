@@ -17,10 +17,10 @@ def _store(variable: str, **rest: Any) -> Spec:
 
 # Documented in the fragment ``context``.
 CONTEXT: Spec = {
-    "artifacts": _store("HEADROOM_ARTIFACTS"),
+    "artifacts_url": _store("HEADROOM_ARTIFACTS"),
     # The one store whose URL may carry a password.
-    "state": _store("HEADROOM_STATE", no_log=True),
-    "telemetry": _store("HEADROOM_TELEMETRY"),
+    "state_url": _store("HEADROOM_STATE", no_log=True),
+    "telemetry_url": _store("HEADROOM_TELEMETRY"),
     "run_id": {"type": "str"},
     "now": {"type": "str"},
     "who": {"type": "str"},

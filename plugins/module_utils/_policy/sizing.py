@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fnmatch
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Optional, Union
 
 from .._records.plan import Budget, Limits
@@ -90,12 +91,9 @@ def load_policy(text: Union[str, bytes], *, name: str) -> SizingPolicy:
     document = compose(text, name=name)
     read_schema(document, kind=KIND, version=VERSION)
     top = document.mapping(document.root, known=_TOP, path="the policy")
-    shipped = compose(DEFAULT_POLICY, name=DEFAULT_SOURCE)
-    base = shipped.mapping(shipped.root, known=_TOP, path="the policy")
 
     def layered(section: str, schema: dict[str, Any]) -> dict[str, Setting]:
-        flat = read_settings(shipped, base[section].node, schema=schema, path=section)
-        flat = {key: Setting(setting.value, 0) for key, setting in flat.items()}
+        flat = dict(_shipped()[section])
         if section in top:
             flat.update(read_settings(document, top[section].node, schema=schema, path=section))
         return flat
@@ -116,6 +114,18 @@ def load_policy(text: Union[str, bytes], *, name: str) -> SizingPolicy:
 def default_policy() -> SizingPolicy:
     """Return the shipped policy; its lines are those of ``DEFAULT_POLICY``."""
     return load_policy(DEFAULT_POLICY, name=DEFAULT_SOURCE)
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> dict[str, dict[str, Setting]]:
+    """The sections of the shipped policy that others build on, with line 0."""
+    document = compose(DEFAULT_POLICY, name=DEFAULT_SOURCE)
+    top = document.mapping(document.root, known=_TOP, path="the policy")
+    found = {}
+    for section, schema in (("defaults", SETTINGS), ("capacity", _CAPACITY), ("plan", _PLAN)):
+        flat = read_settings(document, top[section].node, schema=schema, path=section)
+        found[section] = {key: Setting(setting.value, 0) for key, setting in flat.items()}
+    return found
 
 
 def _read_rules(document: Document, entry: Optional[Entry], defaults: dict[str, Setting]) -> tuple[Rule, ...]:

@@ -91,8 +91,6 @@ class RowsDigest:
         for name in packed.dtype.names or ():
             column = table[name]
             packed[name] = column.cast("int64").to_numpy() if name == "ds" else column.to_numpy()
-        for name in ("mean", "p95", "maximum"):
-            packed[name][np.isnan(packed[name])] = np.nan  # one NaN, whatever bits Arrow gave for a null
         unique_id, metric = _codes(table["unique_id"]), _codes(table["metric"])
         starts = np.flatnonzero(np.append(True, (np.diff(unique_id) != 0) | (np.diff(metric) != 0)))
         names = zip(table["unique_id"].take(starts).to_pylist(), table["metric"].take(starts).to_pylist())

@@ -108,10 +108,10 @@ class Scan:
     def _end_us(self) -> int:
         return self._start_us + self._slots * self._interval_us
 
-    def _where(self) -> str:
+    def _where(self, metrics: Sequence[str]) -> str:
         start, end = _time(self._start_us), _time(self._end_us)
         return (
-            f"metric IN ({', '.join(map(_quoted, self._metrics)) or 'NULL'})"
+            f"metric IN ({', '.join(map(_quoted, metrics)) or 'NULL'})"
             f" AND interval_s = {self._interval_us // SECOND_US}"
             f" AND day >= DATE '{start[:10]}' AND day <= DATE '{end[:10]}'"
             f" AND ds >= TIMESTAMP '{start}' AND ds < TIMESTAMP '{end}'"
@@ -120,7 +120,8 @@ class Scan:
     def _found(self) -> list[str]:
         found: set[str] = set()
         for source in (self._base, self._overlay):
-            text = f"SELECT DISTINCT unique_id FROM series WHERE {self._where()}"  # noqa: S608 - own values
+            where = self._where(self._metrics)
+            text = f"SELECT DISTINCT unique_id FROM series WHERE {where}"  # noqa: S608 - own values
             for batch in query(source.table, text):
                 found.update(batch["unique_id"].to_pylist())
         return sorted(found)
@@ -130,23 +131,24 @@ class Scan:
         with needs("pyarrow", "numpy"):
             import numpy as np
             import pyarrow as pa
-        ids, names = pa.array(unique_ids, pa.string()), pa.array(self._metrics, pa.string())
-        text = (
-            f"SELECT {', '.join(COLUMNS)} FROM series WHERE {self._where()}"  # noqa: S608 - own values, ids quoted
-            f" AND unique_id >= {_quoted(unique_ids[0])} AND unique_id <= {_quoted(unique_ids[-1])}"
-        )
-        place = np.full(len(ids) * len(names) * self._slots, -1, dtype=np.int32)
+        ids = pa.array(unique_ids, pa.string())
+        bounds = f"unique_id >= {_quoted(unique_ids[0])} AND unique_id <= {_quoted(unique_ids[-1])}"
+        columns = ", ".join(name for name in COLUMNS if name != "metric")
+        place = np.full(len(ids) * len(self._metrics) * self._slots, -1, dtype=np.int32)
         batches: list[pa.RecordBatch] = []
         count = 0
         for source in (self._base, self._overlay):  # the overlay's rows take the place of the base's
             first = count
-            for batch in query(source.table, text):
-                coded = _coded(batch, ids, names)
-                series = coded["unique_id"].to_numpy().astype(np.int64) * len(names) + coded["metric"].to_numpy()
-                slot = (coded["ds"].cast("int64").to_numpy() - self._start_us) // self._interval_us
-                place[series * self._slots + slot] = np.arange(count, count + coded.num_rows, dtype=np.int32)
-                count += coded.num_rows
-                batches.append(coded)
+            for number, metric in enumerate(self._metrics):
+                where = f"{self._where([metric])} AND {bounds}"
+                text = f"SELECT {columns} FROM series WHERE {where}"  # noqa: S608 - own values, ids quoted
+                for batch in query(source.table, text):
+                    coded = _coded(batch, ids, number)
+                    series = coded["unique_id"].to_numpy().astype(np.int64) * len(self._metrics) + number
+                    slot = (coded["ds"].cast("int64").to_numpy() - self._start_us) // self._interval_us
+                    place[series * self._slots + slot] = np.arange(count, count + coded.num_rows, dtype=np.int32)
+                    count += coded.num_rows
+                    batches.append(coded)
             if np.count_nonzero(place >= first) != count - first:
                 raise HeadroomError(
                     "series.duplicate",
@@ -155,8 +157,8 @@ class Scan:
                 )
         if not count:
             return _read_schema().empty_table()
-        rows = pa.Table.from_batches(batches).take(pa.array(place[place >= 0])).combine_chunks()
-        dictionaries = {"unique_id": ids, "metric": names}
+        rows = pa.Table.from_batches(batches).combine_chunks().take(pa.array(place[place >= 0]))
+        dictionaries = {"unique_id": ids, "metric": pa.array(self._metrics, pa.string())}
         return pa.Table.from_arrays(
             [
                 pa.DictionaryArray.from_arrays(rows[name].chunk(0), dictionaries[name])
@@ -168,15 +170,17 @@ class Scan:
         )
 
 
-def _coded(batch: pa.RecordBatch, ids: pa.Array, names: pa.Array) -> pa.RecordBatch:
-    """Put places in ``ids`` and ``names`` for the two texts, and drop rows of other VMs."""
+def _coded(batch: pa.RecordBatch, ids: pa.Array, metric: int) -> pa.RecordBatch:
+    """Put the place in ``ids`` and the metric's number for the two texts, and drop rows of other VMs."""
     with needs("pyarrow"):
         import pyarrow as pa
         import pyarrow.compute as pc
     vm = pc.index_in(batch["unique_id"].cast(pa.string()), value_set=ids)
-    metric = pc.index_in(batch["metric"].cast(pa.string()), value_set=names)
-    coded = pa.RecordBatch.from_arrays([vm, metric, *(batch[name] for name in COLUMNS[2:])], names=list(COLUMNS))
-    return coded.filter(vm.is_valid())
+    columns = {"unique_id": vm, "metric": pa.repeat(pa.scalar(metric, pa.int32()), len(vm))}
+    coded = pa.RecordBatch.from_arrays(
+        [columns[name] if name in columns else batch[name] for name in COLUMNS], names=list(COLUMNS)
+    )
+    return coded.filter(vm.is_valid()) if vm.null_count else coded
 
 
 def _read_schema() -> pa.Schema:

@@ -69,8 +69,8 @@ def combined(known: pa.Table, fresh: pa.Table) -> pa.Table:
     """Return the fresh rows, each joined with what is known of its interval from an earlier, partial sampling.
 
     Two samplings of one interval are taken as apart in time when their coverage adds up to at most the whole: then the
-    mean is weighted, the maximum is the larger, p95 the larger too (an upper bound), and counts add up. Otherwise
-    the fresh row stands alone. Both tables hold each key once.
+    mean is weighted, the maximum is the larger one (and no less than either mean), p95 is the larger one too (an upper
+    bound), and counts add up. Otherwise the fresh row stands alone. Both tables hold each key once.
     """
     with needs("pyarrow"):
         import pyarrow as pa
@@ -83,10 +83,11 @@ def combined(known: pa.Table, fresh: pa.Table) -> pa.Table:
     def share(mean: str, part: str) -> pa.ChunkedArray:
         return pc.multiply(both[mean], pc.divide(both[part].cast(pa.float64()), coverage))
 
+    peak = pc.max_element_wise(both["maximum"], both["known_maximum"])
     joined = {
         "mean": pc.add(share("mean", "coverage_ppm"), share("known_mean", "known_coverage_ppm")),
         "p95": pc.max_element_wise(both["p95"], both["known_p95"]),
-        "maximum": pc.max_element_wise(both["maximum"], both["known_maximum"]),
+        "maximum": pc.if_else(pc.is_valid(peak), pc.max_element_wise(peak, both["mean"], both["known_mean"]), peak),
         "samples": pc.add(both["samples"], both["known_samples"]),
         "coverage_ppm": coverage,
     }

@@ -172,6 +172,19 @@ def test_a_short_history_is_corrected_by_the_fleet_and_says_so():
     assert (values(first, "lab/first") == 500).all()
 
 
+def test_a_level_beyond_the_own_errors_takes_the_fleets_where_they_are_larger():
+    """One step of six hours: 24 errors of a series' own cannot speak for 0.99."""
+    rng = np.random.default_rng(6)
+    request = replace(REQUEST, interval_s=6 * 3600, horizon_s=6 * 3600, quantiles=("0.5", "0.9", "0.99"))
+    wild = [series(1000 * rng.lognormal(0, 1, 4 * WEEK), unique_id=f"lab/{n}") for n in range(8)]
+    calm = series(noisy(1000, 1), unique_id="lab/calm")
+    alone, _ = made(calm, request=request)
+    among, _ = made(*wild, calm, request=request)
+    alone, among = values(alone, "lab/calm"), values(among, "lab/calm")
+    assert among[0, :2].tolist() == alone[0, :2].tolist()
+    assert among[0, 2] > 2 * alone[0, 2]
+
+
 def test_with_nothing_to_learn_from_the_reason_says_not_corrected():
     _, choices = made(series([500.0]))
     assert "not corrected" in choices["lab/a", CPU].reason

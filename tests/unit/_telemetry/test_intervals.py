@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.headroom.fleet.plugins.module_utils._records.series import Sample
 from ansible_collections.headroom.fleet.plugins.module_utils._store.rows import checked_rows
-from ansible_collections.headroom.fleet.plugins.module_utils._telemetry.intervals import intervals
+from ansible_collections.headroom.fleet.plugins.module_utils._telemetry.intervals import combined, intervals
 from ansible_collections.headroom.fleet.plugins.module_utils._telemetry.rates import Steps, rates
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -114,3 +114,28 @@ def test_from_samples_to_intervals(interval_s):
     assert sum(row["mean"] for row in table) * interval_s == pytest.approx(used[-1])
     assert max(row["maximum"] for row in table) == 1020.0
     assert sorted({row["coverage_ppm"] for row in table}) == [1_000_000]
+
+
+def test_two_samplings_of_one_interval_are_joined():
+    first = intervals(steps((0, 60, 900.0)), interval_s=300)
+    second = intervals(steps((60, 70, 100.0), (70, 180, 200.0), (400, 410, 5.0)), interval_s=300)
+    joined = combined(first, second)
+    checked_rows(joined)
+    row, other = sorted(joined.to_pylist(), key=lambda row: row["ds"])
+    assert row["mean"] == pytest.approx((60 * 900 + 10 * 100 + 110 * 200) / 180)
+    assert (row["p95"], row["maximum"], row["samples"], row["coverage_ppm"]) == (900.0, 900.0, 3, 600_000)
+    assert other == second.to_pylist()[1]  # nothing was known of it
+
+
+def test_samplings_that_overlap_are_not_joined():
+    whole = intervals(steps((0, 100, 900.0), (100, 300, 900.0)), interval_s=300)
+    again = intervals(steps((200, 290, 100.0)), interval_s=300)
+    assert combined(whole, again).to_pylist() == again.to_pylist()
+
+
+def test_joining_with_a_mean_alone_keeps_what_is_known_of_the_maximum():
+    mean_only = intervals(steps((-450, 30, 90.0)), interval_s=300).slice(2)
+    assert mean_only["maximum"].to_pylist() == [None]
+    fresh = intervals(steps((30, 60, 50.0)), interval_s=300)
+    (row,) = combined(mean_only, fresh).to_pylist()
+    assert (row["mean"], row["maximum"]) == (70.0, 90.0)

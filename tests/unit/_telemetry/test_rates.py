@@ -62,6 +62,11 @@ def test_a_clock_that_does_not_advance_gives_no_rate(at_s):
     assert got == [("lab/a", at_s, at_s + 5, 200.0)]
 
 
+def test_a_clock_set_back_a_little_does_not_mix_up_the_order():
+    got = found(sample(0, 10), sample(5, 15), sample(2, 16), sample(7, 17))
+    assert got == [("lab/a", 0, 5, 1000.0), ("lab/a", 2, 7, 200.0)]
+
+
 def test_a_clock_set_forward_or_a_long_gap_gives_no_rate():
     assert found(sample(0, 10), sample(15.001, 11)) == []
     assert found(sample(0, 10), sample(15, 25)) == [("lab/a", 0, 15, 1000.0)]  # two lost samples are bridged

@@ -16,6 +16,3 @@ html_show_sphinx = False
 html_copy_source = False
 html_use_modindex = False
 default_role = "any"
-# Labels of ansible-core's own documentation live on another site. Our own are checked by `antsibull-docs
-# lint-collection-docs --validate-collection-refs self` before.
-suppress_warnings = ["ref.ref"]

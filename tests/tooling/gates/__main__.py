@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 import tempfile
 import threading
@@ -28,6 +27,7 @@ GATES = (
     Gate("sanity", ("ecosystem",), "ansible-test sanity, no ignores", ecosystem.sanity),
     Gate("unit", ("tests",), "unit and functional tests", python.unit),
     Gate("newest", ("tests", "matrix"), "the same on the newest ansible-core", python.newest),
+    Gate("kills", ("tests",), "killed runs on the fake platform", python.kills),
     Gate("ansible-lint", ("lint",), "ansible-lint, production profile", lint.ansible_lint),
     Gate("mypy", ("lint",), "mypy, strict", lint.mypy),
     Gate("ruff", ("lint",), "ruff, all rules but the listed", lint.ruff),
@@ -50,14 +50,6 @@ def chosen(names: list[str]) -> list[Gate]:
     if unknown:
         sys.exit(f"no gate or group is called {', '.join(unknown)}; there are: {', '.join(sorted(known))}")
     return [gate for gate in GATES if not names or {gate.name, *gate.groups} & set(names)]
-
-
-def copy_checkout(place: Place) -> None:
-    """Copy what git knows or would add."""
-    for name in lint.tracked(Outcome(place)):
-        target = place.copy / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(place.checkout / name, target)
 
 
 class Report:
@@ -84,10 +76,11 @@ class Report:
     def summary(self, gates: list[Gate]) -> bool:
         """Print the matrix; True if all is well."""
         rows = [(gate, self.outcomes[gate.name]) for gate in gates]
-        print(f"\n{'gate':<14}{'result':<8}{'passed':>7}{'failed':>7}{'skipped':>8}{'seconds':>8}  on")
+        print("\ngate          result   passed failed skipped seconds  CPU s  on")
         for gate, outcome in rows:
             word = "ok" if outcome.ok else "FAILED"
-            numbers = f"{outcome.passed:>7}{outcome.failed:>7}{outcome.skipped:>8}{outcome.seconds:>8.1f}"
+            numbers = f"{outcome.passed:>7}{outcome.failed:>7}{outcome.skipped:>8}"
+            numbers += f"{outcome.seconds:>8.0f}{outcome.cpu_seconds:>7.0f}"
             print(f"{gate.name:<14}{word:<8}{numbers}  {outcome.on}".rstrip())
         for gate, outcome in rows:
             for problem in outcome.problems:
@@ -120,7 +113,6 @@ def main() -> int:
             environment=Path(os.environ["VIRTUAL_ENV"]),
             in_ci=os.environ.get("CI") == "true",
         )
-        copy_checkout(place)
         with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool:
             list(pool.map(lambda gate: report.run(gate, place), [gate for gate in gates if not gate.alone]))
         for gate in gates:

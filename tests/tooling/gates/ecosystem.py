@@ -15,6 +15,9 @@ from .gate import Outcome, Place
 # What ansible-test supports; those that are not installed are left out of its compile and import tests.
 PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 
+# Labels of ansible-core's own documentation live on another site.
+ELSEWHERE = re.compile(r"undefined label: '(?!ansible_collections\.headroom\.fleet\.)")
+
 # ansible-test makes its environments without pip and would fetch a bootstrap script from the network.
 GET_PIP = """import ensurepip
 
@@ -52,11 +55,11 @@ def sanity(outcome: Outcome) -> None:
     folders = [place.bin, *(python.parent for python in real_pythons(place)), *standard_path()]
     outcome.command(
         "ansible-test", "sanity", "--requirements", "--color", "no",
-        cwd=place.copy,
+        cwd=outcome.copy,
         env={
             "HOME": str(home_of_ansible_test(place)),
             "PATH": ":".join(dict.fromkeys(map(str, folders))),
-            "ANSIBLE_COLLECTIONS_PATH": str(place.copy_root),
+            "ANSIBLE_COLLECTIONS_PATH": str(outcome.copy_root),
         },
     )  # fmt: skip
     text = "\n".join(outcome.lines)
@@ -73,12 +76,12 @@ def standard_path() -> list[str]:
 def docs(outcome: Outcome) -> None:
     """Every plugin's documentation is sound, and the docsite builds; the pages stay below the cache."""
     place = outcome.place
-    env = {"ANSIBLE_COLLECTIONS_PATH": str(place.copy_root)}
+    env = {"ANSIBLE_COLLECTIONS_PATH": str(outcome.copy_root)}
     outcome.command(
         "antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs", "self", ".",
-        cwd=place.copy, env=env,
+        cwd=outcome.copy, env=env,
     )  # fmt: skip
-    pages = place.scratch / "docsite"
+    pages = outcome.folder / "pages"
     pages.mkdir(mode=0o700)
     made = outcome.command(
         "antsibull-docs", "collection", "--use-current", "--squash-hierarchy", "--fail-on-error",
@@ -88,7 +91,10 @@ def docs(outcome: Outcome) -> None:
     if made.returncode == 0:
         target = place.cache / "docsite"
         shutil.rmtree(target, ignore_errors=True)
-        outcome.command("sphinx-build", "-q", "-W", "--keep-going", "-c", place.checkout / "docs", pages, target)
+        made = outcome.command("sphinx-build", "-q", "-c", place.checkout / "docs", pages, target)
+        for line in made.stdout.splitlines():
+            if "WARNING" in line and not ELSEWHERE.search(line):
+                outcome.problem(line)
         outcome.lines.append(f"the docsite is {target}/index.html")
 
 
@@ -96,7 +102,7 @@ def importer(outcome: Outcome) -> None:
     """What Galaxy does with an upload; it lints nothing here, since that has its own gates."""
     place = outcome.place
     tarball = build(outcome)
-    config = place.scratch / "galaxy-importer.cfg"
+    config = outcome.folder / "galaxy-importer.cfg"
     config.write_text("[galaxy-importer]\nrun_ansible_lint = false\ncheck_required_tags = true\n", encoding="utf-8")
     made = outcome.command(place.tools / "bootstrap", "--for", "importer", "--print", "venv")
     if made.returncode:
@@ -104,7 +110,7 @@ def importer(outcome: Outcome) -> None:
     folder = Path(made.stdout.splitlines()[-1]) / "bin"
     outcome.command(
         folder / "python", "-m", "galaxy_importer.main", tarball,
-        cwd=place.scratch,
+        cwd=outcome.folder,
         env={"GALAXY_IMPORTER_CONFIG": str(config), "PATH": f"{folder}:{os.environ['PATH']}"},
     )  # fmt: skip
     for line in outcome.lines:
@@ -115,12 +121,12 @@ def importer(outcome: Outcome) -> None:
 def execution_environment(outcome: Outcome) -> None:
     """ansible-builder reads both definitions and writes a build context; no container engine is needed for that."""
     place = outcome.place
-    folder = place.scratch / "execution-environment"
+    folder = outcome.folder / "definition"
     folder.mkdir()
     shutil.copy(place.checkout / "execution-environment.yml", folder)
     shutil.copy(build(outcome), folder)
     outcome.command("ansible-builder", "create", "--context", folder / "context", cwd=folder)
-    outcome.command("ansible-builder", "introspect", "--sanitize", place.copy_root)
+    outcome.command("ansible-builder", "introspect", "--sanitize", outcome.copy_root)
     listed = "\n".join(outcome.lines)
     if not (folder / "context/Containerfile").exists() and not (folder / "context/Dockerfile").exists():
         outcome.problem("no build context was written")
@@ -130,13 +136,12 @@ def execution_environment(outcome: Outcome) -> None:
 
 def build(outcome: Outcome) -> Path:
     """Build the collection's tarball from the copy."""
-    target = Path(outcome.place.scratch) / f"tarball-{os.urandom(4).hex()}"
-    outcome.command("ansible-galaxy", "collection", "build", "--output-path", target, cwd=outcome.place.copy)
+    target = outcome.folder / "tarball"
+    outcome.command("ansible-galaxy", "collection", "build", "--output-path", target, cwd=outcome.copy)
     (tarball,) = target.glob("headroom-fleet-*.tar.gz")
     return tarball
 
 
 def nox_checks(outcome: Outcome) -> None:
     """The checks of antsibull-nox that install nothing (antsibull-nox.toml)."""
-    folder = outcome.place.scratch / "nox"
-    outcome.command("nox", "--session", "extra-checks", "--envdir", folder, env={"NO_COLOR": "1"})
+    outcome.command("nox", "--session", "extra-checks", "--envdir", outcome.folder, env={"NO_COLOR": "1"})

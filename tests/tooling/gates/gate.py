@@ -6,10 +6,14 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 COMMAND_TIMEOUT_S = 40 * 60  # the whole of `make test` has 25 minutes; what hangs ends before the patience of CI
@@ -30,17 +34,16 @@ class Place:
         return self.environment / "bin"
 
     @property
-    def copy_root(self) -> Path:
-        """A folder for ANSIBLE_COLLECTIONS_PATH with a copy of the checkout: ansible-test refuses a symlink."""
-        return self.scratch / "copy"
-
-    @property
-    def copy(self) -> Path:
-        return self.copy_root / "ansible_collections/headroom/fleet"
-
-    @property
     def tools(self) -> Path:
         return self.checkout / "tests/tooling"
+
+    def tracked(self) -> list[str]:
+        """All files that git knows or would add."""
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=self.checkout, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return [name for name in listed.stdout.split("\0") if name and (self.checkout / name).is_file()]
 
 
 @dataclass
@@ -48,6 +51,7 @@ class Outcome:
     """What came of one gate; the functions of gates fill it in."""
 
     place: Place
+    name: str
     lines: list[str] = field(default_factory=list)  # output of the commands
     problems: list[str] = field(default_factory=list)
     on: str = ""  # Python and ansible-core, for the matrix
@@ -56,6 +60,30 @@ class Outcome:
     skipped: int = 0
     counted: bool = False  # by a test runner; else the gate itself counts as one
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+    @property
+    def folder(self) -> Path:
+        """A folder of this gate alone."""
+        folder = self.place.scratch / self.name
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    @cached_property
+    def copy_root(self) -> Path:
+        """A folder for ANSIBLE_COLLECTIONS_PATH with a copy of the checkout.
+
+        ansible-test refuses a symlink, and the tools of the ecosystem write beside what they read.
+        """
+        for name in self.place.tracked():
+            target = self.folder / "ansible_collections/headroom/fleet" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(self.place.checkout / name, target)
+        return self.folder
+
+    @property
+    def copy(self) -> Path:
+        return self.copy_root / "ansible_collections/headroom/fleet"
 
     @property
     def ok(self) -> bool:
@@ -71,23 +99,28 @@ class Outcome:
         """Run a command, keep its output; a non-zero end is a problem, unless it may fail."""
         words = [str(argument) for argument in arguments]
         self.lines.append(f"$ {shlex.join(words)}")
-        try:
-            done = subprocess.run(
-                words,
-                cwd=cwd or self.place.checkout,
-                env={**os.environ, **(env or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                check=False,
-                timeout=COMMAND_TIMEOUT_S,
-            )
-        except FileNotFoundError:
-            done = subprocess.CompletedProcess(words, 127, f"{words[0]}: not found\n")
-        except subprocess.TimeoutExpired:
-            done = subprocess.CompletedProcess(words, 124, f"ended after {COMMAND_TIMEOUT_S} s\n")
+        with tempfile.TemporaryFile() as output:
+            try:
+                process = subprocess.Popen(
+                    words,
+                    cwd=cwd or self.place.checkout,
+                    env={**os.environ, **(env or {})},
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                )
+            except FileNotFoundError:
+                self.problem(f"{words[0]} is not installed")
+                return subprocess.CompletedProcess(words, 127, "")
+            timer = threading.Timer(COMMAND_TIMEOUT_S, process.kill)
+            timer.start()
+            _pid, status, usage = os.wait4(process.pid, 0)
+            timer.cancel()
+            process.returncode = os.waitstatus_to_exitcode(status)
+            output.seek(0)
+            text = output.read().decode(errors="replace")
+        self.cpu_seconds += usage.ru_utime + usage.ru_stime
+        done = subprocess.CompletedProcess(words, process.returncode, text)
         self.lines.extend(done.stdout.splitlines())
         if done.returncode and not may_fail:
             self.problem(f"{Path(words[0]).name} ended with {done.returncode}")
@@ -112,7 +145,7 @@ class Gate:
     alone: bool = False  # wants the machine to itself
 
     def run(self, place: Place) -> Outcome:
-        outcome = Outcome(place)
+        outcome = Outcome(place, self.name)
         started = time.monotonic()
         try:
             self.function(outcome)

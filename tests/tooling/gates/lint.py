@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 
 from .gate import Outcome
 
@@ -31,7 +30,7 @@ def mypy(outcome: Outcome) -> None:
 
 def shellcheck(outcome: Outcome) -> None:
     scripts = []
-    for name in tracked(outcome):
+    for name in outcome.place.tracked():
         path = outcome.place.checkout / name
         with path.open("rb") as file:
             first = file.readline(80)
@@ -41,20 +40,20 @@ def shellcheck(outcome: Outcome) -> None:
 
 
 def yamllint(outcome: Outcome) -> None:
-    outcome.command("yamllint", "--strict", "--format", "parsable", ".", cwd=outcome.place.copy)
+    outcome.command("yamllint", "--strict", "--format", "parsable", ".", cwd=outcome.copy)
 
 
 def reuse(outcome: Outcome) -> None:
     """Every file names its licence, and its holder here or in REUSE.toml."""
-    if outcome.command("reuse", "lint", "--lines", cwd=outcome.place.copy).returncode == 0:
+    if outcome.command("reuse", "lint", "--lines", cwd=outcome.copy).returncode == 0:
         outcome.lines.append("all files name their licence")
 
 
 def ansible_lint(outcome: Outcome) -> None:
     """The production profile. On the copy, for it keeps its cache beside what it reads."""
     outcome.command(
-        "ansible-lint", "--offline", "--nocolor", "--parseable",
-        cwd=outcome.place.copy, env={"ANSIBLE_COLLECTIONS_PATH": str(outcome.place.copy_root)},
+        "ansible-lint", "--offline", "--nocolor", "--format", "pep8",
+        cwd=outcome.copy, env={"ANSIBLE_COLLECTIONS_PATH": str(outcome.copy_root)},
     )  # fmt: skip
 
 
@@ -62,12 +61,3 @@ def changelog(outcome: Outcome) -> None:
     outcome.command("antsibull-changelog", "lint")
     outcome.command("antsibull-changelog", "lint-changelog-yaml", "changelogs/changelog.yaml")
 
-
-def tracked(outcome: Outcome) -> list[str]:
-    """All files that git knows or would add."""
-    checkout = outcome.place.checkout
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=checkout, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return [name for name in listed.stdout.split("\0") if name and (checkout / name).is_file()]

@@ -17,11 +17,14 @@ OLDEST = "3.9"  # of module_utils, on hosts
 # A skip is for what the machine cannot do, or for a Python that only CI demands; every other skip is a failure.
 MAY_SKIP = ("hardware: ", "matrix: ")
 FAST = ("tests/unit", "tests/functional")
+FEW_KILLS = ("-m", "not kills")  # those marked run in `make test-kills`
 
 
 def unit(outcome: Outcome) -> None:
     """Unit and functional tests on the development environment, and that every safety rule has a test."""
     pytest(outcome, outcome.place.environment, FAST, "--safety-report")
+    if outcome.place.in_ci and not outcome.on.startswith("Python 3.11"):
+        outcome.problem("CI demands ansible-core 2.19 on Python 3.11")
 
 
 def newest(outcome: Outcome) -> None:
@@ -38,6 +41,11 @@ def newest(outcome: Outcome) -> None:
                 outcome.problem("CI demands the newest ansible-core on Python 3.13 or newer")
             return
     missing(outcome, f"one of Python {', '.join(NEWEST)}")
+
+
+def kills(outcome: Outcome) -> None:
+    """A run that is killed at a step of the journal, on the fake platform: the cases that always run."""
+    pytest(outcome, outcome.place.environment, ("tests/kills/test_fake.py",), *FEW_KILLS)
 
 
 def oldest(outcome: Outcome) -> None:
@@ -58,7 +66,7 @@ def integration(outcome: Outcome) -> None:
     if not was_up and outcome.command("python", lab, "up").returncode:
         return
     try:
-        pytest(outcome, place.environment, ("tests/integration",))
+        pytest(outcome, place.environment, ("tests/integration", "tests/kills/test_libvirt.py"), *FEW_KILLS)
     finally:
         if not was_up:
             outcome.command("python", lab, "down")
@@ -69,7 +77,7 @@ def pytest(outcome: Outcome, environment: Path, paths: tuple[str, ...], *options
     python = environment / "bin/python"
     present = [path for path in paths if (outcome.place.checkout / path).exists()]
     outcome.on = versions(python)
-    report = outcome.place.scratch / f"{environment.name}-{'-'.join(paths).replace('/', '_')}.xml"
+    report = outcome.folder / "pytest.xml"
     done = outcome.command(
         python, "-m", "pytest", "--quiet", "--color=no", "--durations=5", f"--junitxml={report}", *options, *present,
         env={"VIRTUAL_ENV": str(environment), "PATH": f"{environment / 'bin'}:{os.environ['PATH']}"},

@@ -40,6 +40,7 @@ UNIQUE_ID_OF_HOST = "headroom_unique_id"
 class ControllerAction(ActionBase):
     """Subclasses are one table row: what their module takes from variables, the host and the play."""
 
+    _connection: Any
     TRANSFERS_FILES = False
     _requires_connection = False
     _supports_check_mode = True

@@ -45,7 +45,7 @@ def fleet(context: Context, *, figures: bool, reserved: Collection[str] = ()) ->
     """
     snapshot = take_snapshot(context)
     planned = _figures(context) if figures else {}
-    named = [*snapshot.vms, *snapshot.hosts]
+    named: list[VM | Host] = [*snapshot.vms, *snapshot.hosts]
     names = _unique_names([(_UNSAFE.sub("_", one.name), one.endpoint, _platform_id(one)) for one in named], reserved)
     count = len(snapshot.vms)
     return {
@@ -80,8 +80,8 @@ def _platform_id(one: VM | Host) -> str:
 
 def _unique_names(named: list[tuple[str, str, str]], reserved: Collection[str]) -> list[str]:
     """The same names for the same fleet, in whatever order its endpoints answer."""
-    plain = Counter(name for name, _, _ in named)
-    qualified = Counter((name, endpoint) for name, endpoint, _ in named)
+    plain = Counter(one[0] for one in named)
+    qualified = Counter(one[:2] for one in named)
     names = []
     for name, endpoint, platform_id in named:
         if plain[name] == 1 and name not in reserved:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .._records.action import Action
     from .context import Context
 
-PURPOSE_SIZE = "size"
+MOST_NAMED = 5  # VMs in one warning
 
 
 def plan(
@@ -52,7 +52,7 @@ def plan(
     seen = context.artifacts.get(Snapshot, snapshot)
     header = context.artifacts.get(Forecast, forecast)
     policy, policy_digest = read_policy(context, policy_text, policy_name)
-    ids = resolve_scope(seen, scope)
+    ids, missing = resolve_scope(seen, scope)
     with context.database.transaction() as connection:
         state = read_state(context, connection)
     made = make_plan(
@@ -78,7 +78,7 @@ def plan(
         values={"plan": digest, **summary(made)},
         before=before_text(made),
         after=after_text(made),
-        warnings=made.warnings,
+        warnings=(*made.warnings, *_missing_warning(missing)),
     )
 
 
@@ -90,14 +90,31 @@ def read_policy(context: Context, text: str, name: str) -> tuple[SizingPolicy, s
     return policy, digest_bytes(text.encode())
 
 
-def resolve_scope(snapshot: Snapshot, scope: Optional[Collection[str]]) -> tuple[str, ...]:
-    """The unique_ids a plan may act on. An empty scope is refused: elsewhere it would mean everyone."""
+def resolve_scope(snapshot: Snapshot, scope: Optional[Collection[str]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The unique_ids a plan may act on, and those asked for that the snapshot lacks: gone, or behind a gap.
+
+    An empty scope is refused, since elsewhere it would mean everyone, and so is a name that is none.
+    """
     names = {vm.unique_id: vm.name for vm in snapshot.vms}
     if scope is None:
-        return tuple(sorted(names))
-    if not scope:
-        raise HeadroomError("scope.empty", "The scope names no VM.", advice="Check the limit, or leave the scope out.")
-    return tuple(sorted({find_vm_name(names, wanted) for wanted in scope}))
+        return tuple(sorted(names)), ()
+    # Only an identifier can have been right once; a name that is not there is a mistake.
+    missing = {wanted for wanted in scope if "/" in wanted and wanted not in names}
+    found = {find_vm_name(names, wanted) for wanted in scope if wanted not in missing}
+    if not found:
+        raise HeadroomError(
+            "scope.empty",
+            "The scope names no VM of the snapshot.",
+            advice="Check the limit and the snapshot's gaps, or leave the scope out.",
+        )
+    return tuple(sorted(found)), tuple(sorted(missing))
+
+
+def _missing_warning(missing: tuple[str, ...]) -> tuple[str, ...]:
+    if not missing:
+        return ()
+    named = ", ".join(missing[:MOST_NAMED]) + (", ..." if len(missing) > MOST_NAMED else "")
+    return (f"{len(missing)} VMs of the scope are not in the snapshot: {named}.",)
 
 
 def read_state(context: Context, connection: Connection) -> PlanState:

@@ -90,7 +90,8 @@ def reduce_bounds(
         rows = (at >= 0) & (metric_at >= 0) & (quantile_at >= 0) & (target_at >= 0)
         values = pc.fill_null(columns["value"].cast(pa.float64()), float("nan")).to_numpy(zero_copy_only=False)
         flat = (metric_at * shape[1] + quantile_at) * shape[2] + at
-        np.maximum.at(largest, flat[rows], values[rows])  # NaN wins: one bad row spoils the bound
+        with np.errstate(invalid="ignore"):
+            np.maximum.at(largest, flat[rows], values[rows])  # NaN wins: one bad row spoils the bound
 
     absent = np.isneginf(largest)
     bad = ~absent & ~((largest >= 0) & (largest < _TOO_LARGE))

@@ -69,8 +69,13 @@ class Placed(NamedTuple):
     after: tuple[int, ...]
 
 
-def arrange(proposals: list[Proposal], ledger: Ledger) -> tuple[list[Placed], dict[int, Against]]:
-    """Give out the room. Returns the acts in order, and why some proposals (by ``decision``) get none."""
+def arrange(
+    proposals: list[Proposal], ledger: Ledger, *, exact: bool = False
+) -> tuple[list[Placed], dict[int, Against]]:
+    """Give out the room. Returns the acts in order, and why some proposals (by ``decision``) get none.
+
+    ``exact``: room for a part of a grow is no room.
+    """
     placed: list[Placed] = []
     positions: dict[int, int] = {}  # of shrinks already placed, by index into proposals
     refused: dict[int, Against] = {}
@@ -92,7 +97,7 @@ def arrange(proposals: list[Proposal], ledger: Ledger) -> tuple[list[Placed], di
             ledger.donate(one.vm, one.resource, one.size - one.size_after, donor=index)
         grows = [index for index in part if proposals[index].direction == GROW]
         for index in sorted(grows, key=lambda one: _grow_key(proposals[one])):
-            fit = _fit(proposals[index], ledger)
+            fit = _fit(proposals[index], ledger, exact=exact)
             if isinstance(fit, Against):
                 refused[proposals[index].decision] = fit
             else:
@@ -103,7 +108,7 @@ def arrange(proposals: list[Proposal], ledger: Ledger) -> tuple[list[Placed], di
     return placed, refused
 
 
-def _fit(one: Proposal, ledger: Ledger) -> Union[tuple[int, str, set[int]], Against]:
+def _fit(one: Proposal, ledger: Ledger, *, exact: bool) -> Union[tuple[int, str, set[int]], Against]:
     """Take room for the grow, or for as much of it as there is and as is worth an act."""
     short = ledger.shortage(one.vm, one.resource)
     if short.available >= one.size_after - one.size:
@@ -111,7 +116,8 @@ def _fit(one: Proposal, ledger: Ledger) -> Union[tuple[int, str, set[int]], Agai
     part = (one.size + max(0, short.available)) // one.granule * one.granule
     sizing = one.settings.sizing[one.resource]
     reason = f"{one.reason}; {short.reason}"
-    if part <= one.size or part < one.capability.minimum or against_small_change(one.size, part, sizing=sizing):
+    too_small = part <= one.size or part < one.capability.minimum
+    if exact or too_small or against_small_change(one.size, part, sizing=sizing):
         return Against(short.code, reason, short.line)
     return part, f"{reason}, so it gets {part}", ledger.take(one.vm, one.resource, part - one.size)
 

@@ -64,12 +64,9 @@ def make_resize(
         _propose(vm, resource, goals[resource], settings, ledger=ledger, calendar=calendar, index=index)
         for index, resource in enumerate(one for one in RESOURCES if one in goals)
     ]
-    placed, short = arrange([one for one in answers if isinstance(one, Proposal)], ledger)
+    placed, short = arrange([one for one in answers if isinstance(one, Proposal)], ledger, exact=True)
     for against in short.values():
         raise _refusal(vm, against)
-    for one in placed:
-        if one.size_after != one.proposal.size_after:  # room for a part is not what was asked for
-            raise _refusal(vm, Against("no_room", one.reason))
     actions = build_actions(placed)
     ids = {one.proposal.decision: action.action_id for one, action in zip(placed, actions)}
     return Plan(

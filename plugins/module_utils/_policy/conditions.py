@@ -79,7 +79,7 @@ def read_condition(document: Document, node: Node, *, path: str) -> Condition:
         tree = environment.parse("{{ " + text + " }}")
         expression = environment.compile_expression(text, undefined_to_none=False)
     except (jinja2.TemplateError, RecursionError) as error:
-        raise document.error(node, f"{path} is no condition: {error}") from error
+        raise document.error(node, f"{path} is no condition: {str(error).rstrip('.')}") from error
     names = _check(document, node, tree, path)
     condition = Condition(text, f"{document.name}:{node.start_mark.line + 1}", names, expression)
     try:

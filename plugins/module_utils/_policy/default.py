@@ -50,7 +50,7 @@ defaults:
 capacity:
   ha_reserve_hosts: 1                # a host set keeps room for its VMs with so many of its hosts lost
 
-budgets:                             # how many acts; a limit that is left out is 1
+budgets:                             # how many acts; taken whole: a limit left out of one's own is 1
   at_once: {per_host: 1, per_host_set: 2, per_tenant: 2, per_platform: 8}
   window: {hours: 24, per_host: 20, per_host_set: 50, per_tenant: 50, per_platform: 200}
 

@@ -3,7 +3,7 @@
 """The sizing policy: what each VM may be given, and how carefully.
 
 Settings come from the shipped policy, then ``defaults``, then every rule that fits, in order: the last one that says
-something about a setting decides it. Budgets are never inherited: a limit that is left out is 1.
+something about a setting decides it. ``budgets`` is taken whole, from here or from there: a limit left out of it is 1.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def load_policy(text: Union[str, bytes], *, name: str) -> SizingPolicy:
         name=name,
         defaults=defaults,
         rules=_read_rules(document, top.get("rules"), defaults),
-        budget=_read_budget(document, top.get("budgets")),
+        budget=_read_budget(document, top["budgets"].node) if "budgets" in top else _shipped_budget(),
         reserves=(Reserve("*", *capacity["ha_reserve_hosts"]), *_read_reserves(document, top.get("host_sets"))),
         expires_hours=layered("plan", _PLAN)["expires_hours"].value,
     )
@@ -126,6 +126,12 @@ def _shipped() -> dict[str, dict[str, Setting]]:
         flat = read_settings(document, top[section].node, schema=schema, path=section)
         found[section] = {key: Setting(setting.value, 0) for key, setting in flat.items()}
     return found
+
+
+@lru_cache(maxsize=1)
+def _shipped_budget() -> Budget:
+    document = compose(DEFAULT_POLICY, name=DEFAULT_SOURCE)
+    return _read_budget(document, document.mapping(document.root, known=_TOP, path="the policy")["budgets"].node)
 
 
 def _read_rules(document: Document, entry: Optional[Entry], defaults: dict[str, Setting]) -> tuple[Rule, ...]:
@@ -164,8 +170,8 @@ def _read_reserves(document: Document, entry: Optional[Entry]) -> list[Reserve]:
     return reserves
 
 
-def _read_budget(document: Document, entry: Optional[Entry]) -> Budget:
-    entries = document.mapping(entry.node, known=("at_once", "window"), path="budgets") if entry else {}
+def _read_budget(document: Document, block: Node) -> Budget:
+    entries = document.mapping(block, known=("at_once", "window"), path="budgets")
     first = entries.get("at_once")
     at_once = _read_limits(document, first.node, _LIMITS, "budgets.at_once") if first else {}
     if "window" not in entries:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -153,7 +154,7 @@ def forecast(
     types = (*[pa.string()] * 4, pa.int64(), pa.string(), pa.string(), pa.float64(), pa.string())
     columns = [pa.array([row[index] for row in rows], kind) for index, kind in enumerate(types)]
     table = pa.table(columns, names=COLUMNS)
-    known = {key: max(0, int(upper)) // 2 if upper == upper else 0 for key, upper in uppers.items()}  # NaN: 0
+    known = {key: max(0, int(upper)) // 2 if math.isfinite(upper) else 0 for key, upper in uppers.items()}
     known.update(recent or {})
     choices = []
     for (name, resource), most in known.items():

@@ -9,6 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
 from ansible_collections.headroom.fleet.plugins.module_utils._core.canonical import canonical_bytes
 from ansible_collections.headroom.fleet.plugins.module_utils._plan.capacity import promised
 from ansible_collections.headroom.fleet.plugins.module_utils._plan.rollback import make_rollback
@@ -16,9 +19,6 @@ from ansible_collections.headroom.fleet.plugins.module_utils._plan.state import 
 from ansible_collections.headroom.fleet.plugins.module_utils._records.codec import decode_artifact, encode_artifact
 from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import Plan
 from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import GROW, RESOURCES, SHRINK
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
-
 from tests.unit._plan import fleets
 from tests.unit._plan.fleets import NOW, applied, forecast, host, plan, receipt, snapshot, vm
 

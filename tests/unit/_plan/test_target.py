@@ -1,0 +1,142 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Grow at once on the upper bound; shrink only when everything that must be known is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from ansible_collections.headroom.fleet.plugins.module_utils._core.clock import format_utc
+from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import ACT, STAY
+from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import MEMORY_MIB, VCPUS
+from tests.unit._plan.fleets import FREE, NOW, decision, forecast, host, plan, sizes, snapshot, vm
+
+CPU, MEMORY = ("a", VCPUS), ("a", MEMORY_MIB)
+
+
+def moved(upper: int, *, vcpus: int = 4, recent: int = 0, **values: object) -> int:
+    """The vCPUs that a VM with four ends at."""
+    made = forecast({CPU: upper}, recent={CPU: recent}, **values)
+    return sizes(plan(snapshot([vm(vcpus=vcpus)]), made)).get(CPU, (vcpus, vcpus))[1]
+
+
+@pytest.mark.parametrize(
+    ("upper", "expected"),
+    [
+        (2800, 4),  # 70 % of four: exactly full
+        (2801, 5),
+        (7000, 10),
+        (7001, 11),
+        (1951, 4),  # 65 % of three are 1950: four stay
+        (1950, 3),
+        (0, 1),
+    ],
+)
+@pytest.mark.safety(rule=2)
+def test_the_size_follows_the_upper_bound(upper: int, expected: int) -> None:
+    assert moved(upper) == expected
+
+
+@pytest.mark.parametrize(("recent", "expected"), [(650, 1), (651, 2), (1950, 3), (1951, 4), (4000, 4)])
+@pytest.mark.safety(rule=2)
+def test_recent_use_holds_a_shrink_back(recent: int, expected: int) -> None:
+    assert moved(100, recent=recent) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [
+        ({"recent_maximum": -1}, "no_fresh_metric"),
+        ({"observed_until": ""}, "no_fresh_metric"),
+        ({"observed_until": format_utc(NOW - timedelta(minutes=16))}, "stale_telemetry"),
+        ({"observed_until": format_utc(NOW + timedelta(minutes=16))}, "stale_telemetry"),
+        ({"history_s": 7 * 86_400 - 1}, "short_history"),
+        ({"coverage_ppm": 799_999}, "low_coverage"),
+    ],
+)
+@pytest.mark.safety(rule=2)
+def test_what_is_not_known_is_not_given_away(values: dict[str, object], code: str) -> None:
+    shrinks = plan(snapshot([vm(vcpus=4)]), forecast({CPU: 100}, **values))
+    assert decision(shrinks) == (STAY, code)
+    assert shrinks.actions == ()
+    grows = plan(snapshot([vm(vcpus=4)]), forecast({CPU: 4000}, **values))
+    assert decision(grows) == (ACT, "grow")
+
+
+def test_the_edges_of_what_must_be_known_are_enough() -> None:
+    edge = format_utc(NOW - timedelta(minutes=15))
+    assert moved(100, observed_until=edge, history_s=7 * 86_400, coverage_ppm=800_000) == 1
+
+
+@pytest.mark.safety(rule=2)
+def test_a_series_without_a_history_shrinks_nothing() -> None:
+    header, table = forecast({CPU: 100})
+    made = plan(snapshot([vm(vcpus=4)]), (replace(header, choices=()), table))
+    assert decision(made) == (STAY, "no_history")
+
+
+@pytest.mark.safety(rule=2)
+def test_memory_without_the_guests_own_word_is_left_alone() -> None:
+    made = plan(snapshot([vm(memory_mib=8192)]), forecast({CPU: 1000}))
+    assert decision(made, resource=MEMORY_MIB) == (STAY, "no_forecast")
+
+
+@pytest.mark.parametrize(
+    ("upper", "recent", "expected"),
+    [
+        (1000, 0, 1280),  # 1000 / 0.85 in granules of 128
+        (100, 2000, 2432),  # 2000 / 0.85 is more than 2000 x 1.15
+        (8192, 0, 9216),  # grows: 8192 / 0.9
+    ],
+)
+def test_memory_goes_by_granules_and_keeps_the_guests_floor(upper: int, recent: int, expected: int) -> None:
+    made = forecast({MEMORY: upper}, recent={MEMORY: recent})
+    assert sizes(plan(snapshot([vm(memory_mib=8192)]), made))[MEMORY] == (8192, expected)
+
+
+def test_the_guests_floor_counts_where_it_is_above_the_target() -> None:
+    rules = FREE.replace("memory: {", "memory: {guest_floor_percent: 100, ")
+    made = forecast({MEMORY: 100}, recent={MEMORY: 2000})
+    assert sizes(plan(snapshot([vm(memory_mib=8192)]), made, rules))[MEMORY] == (8192, 4096)
+
+
+def test_minimum_and_maximum_bound_the_size() -> None:
+    rules = FREE.replace("vcpus: {", "vcpus: {minimum: 3, maximum: 6, ")
+    seen = snapshot([vm(vcpus=4)])
+    assert sizes(plan(seen, forecast({CPU: 0}), rules))[CPU] == (4, 3)
+    assert sizes(plan(seen, forecast({CPU: 9000}), rules))[CPU] == (4, 6)
+    assert sizes(plan(snapshot([vm(vcpus=1)]), forecast({CPU: 0}), rules))[CPU] == (1, 3)
+    full = plan(snapshot([vm(vcpus=6)]), forecast({CPU: 9000}), rules)
+    assert decision(full) == (STAY, "policy_maximum")
+    above = plan(snapshot([vm(vcpus=9)]), forecast({CPU: 6000}), rules)
+    assert decision(above) == (STAY, "fits")  # what is needed is not taken away
+
+
+@pytest.mark.parametrize(("upper", "code"), [(float("nan"), "bad_forecast"), (-5.0, "bad_forecast")])
+def test_a_forecast_that_is_no_number_moves_nothing(upper: float, code: str) -> None:
+    assert decision(plan(snapshot([vm()]), forecast({CPU: upper}))) == (STAY, code)
+
+
+def test_a_forecast_whose_horizon_has_passed_moves_nothing() -> None:
+    seen, made = snapshot([vm()]), forecast({CPU: 9000})
+    assert decision(plan(seen, made, now=NOW + timedelta(minutes=59))) == (ACT, "grow")
+    assert decision(plan(seen, made, now=NOW + timedelta(minutes=60))) == (STAY, "forecast_over")
+
+
+def test_without_a_forecast_nothing_is_wanted() -> None:
+    made = plan(snapshot([vm()]), None)
+    assert {decision(made, resource=one) for one in (VCPUS, MEMORY_MIB)} == {(STAY, "no_forecast")}
+    assert made.forecast == ""
+
+
+def test_each_decision_has_its_numbers_and_its_line() -> None:
+    rules = FREE.replace("vcpus: {", "vcpus: {target_use_percent: 80, ")
+    made = plan(snapshot([vm(vcpus=2)], [host()]), forecast({CPU: 3000}), rules)
+    found = next(one for one in made.decisions if one.resource == VCPUS)
+    assert found.reason == "P95 of demand is at most 3.00 cores: at 80 % use that takes 4 vCPU, it has 2"
+    assert (found.size_now, found.size_wanted, found.upper, found.policy_line) == (2, 4, 3000, 4)
+    assert made.actions[0].reason == found.reason
+    assert found.action_id == made.actions[0].action_id

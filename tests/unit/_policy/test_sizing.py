@@ -1,0 +1,189 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which setting holds for which VM, and which line said so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
+from ansible_collections.headroom.fleet.plugins.module_utils._policy.default import DEFAULT_POLICY
+from ansible_collections.headroom.fleet.plugins.module_utils._policy.explain import explain_settings
+from ansible_collections.headroom.fleet.plugins.module_utils._policy.sizing import (
+    SizingPolicy,
+    default_policy,
+    load_policy,
+)
+from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import Budget, Limits
+from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import MEMORY_MIB, VCPUS
+from tests.unit._policy.test_conditions import WEB
+
+POLICY = """\
+schema: headroom.sizing-policy/1
+defaults:
+  mode: approve
+  vcpus:
+    maximum: 16
+rules:
+  - name: web servers
+    match:
+      name: ["web*", "www*"]
+      tags: edge
+    set:
+      priority: 500
+      mode: {grow: auto}
+      vcpus: {quantile: 0.990}
+  - match: {tenant: shop, owner: "A*"}
+    when: host_set == 'prod'
+    set:
+      vcpus: {maximum: 8}
+      mode: {shrink: recommend}
+"""
+
+
+def policy(text: str = POLICY) -> SizingPolicy:
+    if not text.startswith("schema:"):
+        text = f"schema: headroom.sizing-policy/1\n{text}"
+    return load_policy(text, name="p.yml")
+
+
+def test_later_rules_override_setting_by_setting_and_lines_are_kept() -> None:
+    found = policy().effective(WEB)
+    assert (found.mode, found.priority) == ({"grow": "auto", "shrink": "recommend"}, 500)
+    assert (found.lines["mode.grow"], found.lines["mode.shrink"], found.lines["priority"]) == (13, 19, 12)
+    assert found.sizing[VCPUS].maximum == 8
+    assert found.sizing[VCPUS].quantile == "0.99"
+    assert found.sizing[VCPUS].lines["maximum"] == 18
+    assert found.sizing[VCPUS].lines["target_use_percent"] == 0  # the shipped policy's
+    assert found.sizing[MEMORY_MIB] == default_policy().effective(WEB).sizing[MEMORY_MIB].__class__(
+        **{**default_policy().effective(WEB).sizing[MEMORY_MIB].__dict__, "lines": found.sizing[MEMORY_MIB].lines}
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "fits"),
+    [
+        ({}, True),
+        ({"name": "www9"}, True),
+        ({"name": "db1"}, False),
+        ({"name": "my-web1"}, False),
+        ({"tags": ("web",)}, False),
+        ({"tags": ()}, False),
+    ],
+)
+def test_every_part_of_a_match_must_fit(changed: dict[str, object], fits: bool) -> None:
+    assert (policy().effective(replace(WEB, **changed)).priority == 500) is fits
+
+
+@pytest.mark.parametrize(
+    ("field", "key"), [("endpoint", "endpoint"), ("host_set", "host_set"), ("tenant", "tenant"), ("owner", "owner")]
+)
+def test_each_key_of_match_looks_at_its_own_field(field: str, key: str) -> None:
+    found = policy(f"rules:\n  - match: {{{key}: 'only-*'}}\n    set: {{priority: 1}}\n")
+    assert found.effective(replace(WEB, **{field: "only-here"})).priority == 1
+    assert found.effective(WEB).priority == 100
+
+
+def test_vms_under_the_same_rules_share_one_object() -> None:
+    found = policy()
+    assert found.effective(WEB) is found.effective(replace(WEB, name="web2", unique_id="lab/2"))
+    assert found.effective(WEB) is not found.effective(replace(WEB, name="db1"))
+
+
+def test_a_quantile_is_text_and_needs_no_zeros() -> None:
+    assert policy().quantiles(VCPUS) == ("0.95", "0.99")
+    assert policy().quantiles(MEMORY_MIB) == ("0.98",)
+
+
+@pytest.mark.safety(rule=9)
+def test_the_shipped_policy_only_recommends() -> None:
+    assert default_policy().effective(WEB).mode == {"grow": "recommend", "shrink": "recommend"}
+
+
+@pytest.mark.safety(rule=3)
+def test_the_shipped_policy_says_every_number() -> None:
+    shipped = default_policy()
+    assert all(setting.line > 0 for setting in shipped.defaults.values())
+    assert shipped.budget.window is not None
+    assert shipped.reserve_of("any").hosts == 1
+    for word in ("per_host:", "per_host_set:", "per_tenant:", "per_platform:"):
+        assert DEFAULT_POLICY.count(word) == 2
+
+
+@pytest.mark.safety(rule=3)
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("budgets: {}", Budget(at_once=Limits(), window=Limits(), window_s=86_400)),
+        (
+            "budgets: {at_once: {per_host: 4}}",
+            Budget(at_once=Limits(per_host=4), window=Limits(), window_s=86_400),
+        ),
+        (
+            "budgets: {window: {hours: 6, per_tenant: 9}}",
+            Budget(at_once=Limits(), window=Limits(per_tenant=9), window_s=21_600),
+        ),
+        ("budgets: {window: none}", Budget(at_once=Limits(), window=None)),
+        ("defaults: {}", default_policy().budget),
+    ],
+)
+def test_a_limit_left_out_is_one_and_no_limit_must_be_written(text: str, expected: Budget) -> None:
+    assert policy(text).budget == expected
+
+
+def test_the_last_host_set_that_fits_keeps_its_own_reserve() -> None:
+    found = policy(
+        "capacity: {ha_reserve_hosts: 2}\n"
+        "host_sets:\n"
+        "  - {match: 'lab*', ha_reserve_hosts: 0}\n"
+        "  - {match: lab-b, ha_reserve_hosts: 3}\n"
+    )
+    assert [(one.hosts, one.line) for one in map(found.reserve_of, ("prod", "lab-a", "lab-b"))] == [
+        (2, 2),
+        (0, 4),
+        (3, 5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("defaults:\n  vcpus: {minimum: 80}", 3, "the minimum is above the maximum"),
+        ("defaults:\n  memory:\n    target_use_percent: 60", 4, "would grow again"),
+        ("defaults:\n  vcpus:\n    minimum_change_percent: 60", 4, "no step would ever be large enough"),
+        (
+            "defaults:\n  memory:\n    minimum_mib: 300\n    maximum_mib: 500\n    granule_mib: 512",
+            6,
+            "fits the granule",
+        ),
+        ("rules:\n  - match: {name: a}\n    set: {vcpus: {maximum: 3, minimum: 4}}", 4, "minimum is above"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(text: str, line: int, words: str) -> None:
+    with pytest.raises(HeadroomError) as caught:
+        policy(text)
+    assert (caught.value.code, caught.value.details["line"]) == ("policy.invalid", line)
+    assert words in caught.value.message
+
+
+def test_rules_that_contradict_each_other_only_together_are_refused_when_they_meet() -> None:
+    found = policy(
+        "rules:\n"
+        "  - {match: {name: 'web*'}, set: {vcpus: {minimum: 8}}}\n"
+        "  - {match: {tenant: shop}, set: {vcpus: {maximum: 4}}}\n"
+    )
+    assert found.effective(replace(WEB, tenant="")).sizing[VCPUS].minimum == 8
+    with pytest.raises(HeadroomError, match=r"p.yml:4: in vcpus, the minimum is above the maximum"):
+        found.effective(WEB)
+
+
+def test_the_policy_explains_itself_line_by_line() -> None:
+    text = explain_settings(policy(), WEB)
+    assert "rule 'web servers' fits (line 7)" in text
+    assert "rule 'rules[1]' fits (line 15)" in text
+    assert "mode.grow: auto (line 13)" in text
+    assert "vcpus.target_use_percent: 70 (shipped policy)" in text
+    assert "vcpus.step_limit.grow: none" in text
+    assert "windows: always" in text

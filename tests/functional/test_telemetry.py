@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
+from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import EndpointError, HeadroomError
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.request import Request
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs import collect as collect_module
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.backfill import backfill
@@ -85,6 +85,33 @@ def test_an_endpoint_that_fails_midway_leaves_a_gap_and_the_others_land(tmp_path
     for vm in ("a/u0", "b/u0"):  # what could not be asked is unknown, not 0
         assert rows[vm, CPU]["mean"] == pytest.approx(500, rel=0.01)
     assert serious(result) == [("b", "endpoint", "endpoint.unreachable")]
+
+
+def test_a_broken_connection_is_closed_and_made_anew(tmp_path, series, monkeypatch):
+    fleet = Fleet(tmp_path / "fleet.json", vms=1)
+    opened, readers = collect_module.open_reader, []
+
+    class BreaksOnce:
+        """The first connection breaks at its second call, and stays broken."""
+
+        def __init__(self, endpoint):
+            self.number, self.calls, self.closed, self.reader = len(readers), 0, False, opened(endpoint)
+            readers.append(self)
+
+        def sample(self):
+            self.calls += 1
+            if self.number == 0 and self.calls > 1:
+                raise EndpointError("endpoint.broken", "The connection broke.")
+            return self.reader.sample()
+
+        def close(self):
+            self.closed = True
+
+    monkeypatch.setattr(collect_module, "open_reader", BreaksOnce)
+    result = collect([fleet.endpoint], series=series, **SHORT)
+    assert serious(result) == [("fake", "endpoint", "endpoint.broken")]
+    assert live(series)["fake/u0", CPU]["samples"] >= 3
+    assert [reader.closed for reader in readers] == [True, True]
 
 
 def test_an_endpoint_out_of_reach_is_a_gap(tmp_path, series):

@@ -98,6 +98,19 @@ def test_values_ascend_and_are_never_negative_or_nan():
         assert (np.diff(got, axis=1) >= 0).all()
 
 
+def test_quantiles_that_cross_are_put_in_order():
+    class Crossing:
+        name = "crossing"
+
+        def forecast(self, past, *, steps, levels, **_):
+            falling = np.linspace(900, 100, len(levels), dtype=np.float32)
+            return np.broadcast_to(falling, (len(past), steps, len(levels)))
+
+    request = replace(REQUEST, history_s=3600)  # no past to be corrected by
+    table, _ = make_forecast([series([500.0])], request, unique_ids=[], engines=(Crossing(),))
+    assert (values(table) == 900).all()
+
+
 def test_intervals_are_calibrated_per_series():
     """200 series of their own noise; the truth of the next hour falls below each quantile as often as it says."""
     rng = np.random.default_rng(2)

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -101,6 +103,31 @@ def test_origins_lie_in_the_known_so_the_newest_truth_counts_and_none_is_beyond(
     assert spy.ends.pop() == len(HOURS)  # the forecast itself
     assert spy.ends == [len(HOURS) - SHAPE.steps - 7 * number for number in range(ORIGINS)]
     assert sorted({end % 24 for end in spy.ends}) == list(range(24))
+
+
+def test_the_score_is_the_loss_of_forecasts_corrected_by_the_other_origins():
+    """By hand, for last_hour_maximum of half-hours against naive."""
+    levels, steps, spacing = [0.5, 0.9], 2, 14
+    past = np.round(np.random.default_rng(3).gamma(2, 100, 14 * 48), 1)
+    shape = Shape(interval_s=1800, lead=0, steps=steps, levels=np.array(levels))
+    ends = [len(past) - steps - spacing * number for number in range(ORIGINS)]
+
+    def loss(point):
+        errors = [[past[end + step] - point(past[:end]) for step in range(steps)] for end in ends]
+        total = 0.0
+        for half in (0, 1):
+            others = sorted(error for row in errors[1 - half :: 2] for error in row)
+            for level in levels:
+                shift = others[min(math.ceil((len(others) + 1) * level), len(others)) - 1]
+                left = [error - shift for row in errors[half::2] for error in row]
+                total += sum(max(level * rest, (level - 1) * rest) for rest in left)
+        return total
+
+    expected = loss(lambda known: max(known[-2:])) / loss(lambda known: known[-1])
+    selection = chosen(past, shape, engines=ENGINES[:2])
+    assert expected < 1  # else naive would be chosen, with a ratio of one
+    assert NAMES[selection.engine[0]] == "last_hour_maximum"
+    assert selection.ratio[0] == pytest.approx(expected, rel=1e-4)
 
 
 def test_no_series_influences_another():

@@ -42,7 +42,7 @@ class Load:
 BUSY = Load("busy", cpu_millicores=1250, peak_millicores=1700, memory_used_mib=270)
 LAZY = Load("idle", cpu_millicores=60, peak_millicores=400, memory_used_mib=125)
 SWAPPED = ("db1", "batch1")  # with SWAP=1 the second is busy and the first is lazy
-OTHERS = {  # sizes that fit, so that nothing happens; the policy of the demo leaves idle1 alone
+OTHERS = {  # web1 and web2 have what they need; idle1 does not use its second vCPU
     "web1": Load("busy", cpu_millicores=200, peak_millicores=550, memory_used_mib=120),
     "web2": Load("idle", cpu_millicores=60, peak_millicores=400, memory_used_mib=120),
     "idle1": Load("idle", cpu_millicores=20, peak_millicores=100, memory_used_mib=45),

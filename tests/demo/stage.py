@@ -19,7 +19,6 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 LAB = CHECKOUT / "tests/lab/lab.py"
 INVENTORY = CHECKOUT / "inventories/lab/headroom.yml"
 PLAYBOOKS = CHECKOUT / "tests/demo/playbooks"
-POLICY = CHECKOUT / "tests/demo/policy.yml"
 DEFAULT_ROOT = "/var/tmp/headroom-demo"  # shown at the end; beside the lab, and not in it, for it outlives the lab
 MARK = ".headroom-demo"  # only a folder with this file in it is ever emptied
 STORES = ("artifacts", "state", "telemetry")
@@ -89,11 +88,11 @@ class Stage:
             raise DemoError(f"{self.root} holds no {name}: run make run first.") from error
 
     def command(self, playbook: Path, *options: str, **variables: Any) -> list[str]:
-        """Return the command that runs a playbook on the lab, with the demo's policy.
+        """Return the command that runs a playbook on the lab.
 
         It goes before the guests, one of which wants most of two cores. Without the right to, nice only warns.
         """
-        extra = json.dumps({"headroom_policy": str(POLICY), "report_dir": str(self.report), **variables})
+        extra = json.dumps({"report_dir": str(self.report), **variables})
         return ["nice", "-n", "-10", "ansible-playbook", "-i", str(INVENTORY), "-e", extra, *options, str(playbook)]
 
     def play(self, name: str, playbook: Path, *options: str, **variables: Any) -> Any:
@@ -134,6 +133,7 @@ class Stage:
             **{f"HEADROOM_{name.upper()}": url for name, url in self.urls.items()},
             "ANSIBLE_HOME": str(self.root / "ansible"),
             "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "0",
             "PYTHONUNBUFFERED": "1",
         }
 

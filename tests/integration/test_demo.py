@@ -44,7 +44,6 @@ def test_the_guest_that_is_busy_now_grows_and_the_other_shrinks(shown: tuple[str
     found = changes(shown[0])
     assert found["batch1", "vCPU"] == (2, 3)
     assert found["db1", "vCPU"] == (2, 1)
-    assert {name for name, _ in found} == {"batch1", "db1"}
 
 
 def test_it_ends_with_its_proofs_and_a_report(shown: tuple[str, Path]) -> None:

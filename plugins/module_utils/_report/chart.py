@@ -47,8 +47,6 @@ def chart(
     now_s = curve.expected[0].start_s if curve.expected else last
     return element(
         "svg",
-        element("title", label),
-        element("desc", describe(curve, resource=resource, size_now=size_now, size_after=size_after)),
         [_value_tick(y_size(tick), tick, resource) for tick in ticks],
         [_time_tick(x(tick), tick, step) for tick, step in time_ticks(min(starts), last)],
         element("path", class_="band-past", d=_past_band(curve, x, y)),

@@ -90,8 +90,7 @@ def _connectable(url: Any, *, sqlite: bool, read_only: bool) -> Engine:
     @sqlalchemy.event.listens_for(engine, "connect")
     def _connected(raw: Any, _record: Any) -> None:
         raw.isolation_level = None  # the driver must not open transactions of its own
-        if not read_only:
-            raw.execute("PRAGMA journal_mode=WAL")
+        # No WAL: its side files would be written even by a rehearsal that may only read the folder.
         raw.execute("PRAGMA synchronous=FULL")  # a begun act survives a power cut
         raw.execute("PRAGMA foreign_keys=ON")
 

@@ -146,24 +146,24 @@ def common_granule(vm: VM, resource: str, sizing: Sizing) -> int:
 def choose(vm: VM, resource: str, direction: str, *, goal: int) -> Union[Landing, Against]:
     """The first capability that can hold the goal; else the one that comes nearest to it without passing it."""
     size = getattr(vm, resource)
-    against: list[Against] = []
-    able: list[Capability] = []
-    for capability in vm.capabilities:
-        if capability.resource == resource and capability.direction == direction:
-            why = _unfit(capability, vm)
-            if why is None:
-                able.append(capability)
-            else:
-                against.append(why)
+    ways = [one for one in vm.capabilities if (one.resource, one.direction) == (resource, direction)]
+    judged = [(one, _unfit(one, vm)) for one in ways]
+    able = [one for one, why in judged if why is None]
+    if not ways:
+        return Against("no_capability", f"the platform has no way to {direction} {resource}")
     if not able:
-        return against[0] if against else Against("no_capability", f"the platform has no way to {direction} {resource}")
+        against = [(one.operation, why) for one, why in judged if why is not None]
+        return against[0][1]._replace(reason="; ".join(f"{operation}: {why.reason}" for operation, why in against))
     for capability in able:
         if capability.minimum <= goal <= capability.maximum and goal % capability.step == 0:
             return Landing(capability, goal)
     grows = direction == GROW
     nearest = [(_reach(capability, goal, grows=grows), capability) for capability in able]
-    reached = [(reach, capability) for reach, capability in nearest if reach is not None and (reach > size) == grows]
-    reached = [(reach, capability) for reach, capability in reached if reach != size]
+    reached = [
+        (reach, capability)
+        for reach, capability in nearest
+        if reach is not None and (reach > size if grows else reach < size)
+    ]
     if not reached:
         limit = max(one.maximum for one in able) if grows else min(one.minimum for one in able)
         word = "maximum" if grows else "minimum"
@@ -187,13 +187,13 @@ def _unfit(capability: Capability, vm: VM) -> Optional[Against]:
     absent = [name for name in capability.fields if name not in vm.fields]
     for wrong, code, reason in (
         (not capability.allowed, capability.code or "refused", capability.reason),
-        (capability.restart, "needs_restart", f"{capability.operation} needs a restart, and the policy allows none"),
+        (capability.restart, "needs_restart", "it needs a restart, and the policy allows none"),
         (
             capability.inverse not in INVERSES_ALLOWED[capability.direction],
             "no_live_inverse",
-            f"{capability.operation} could be undone only at {capability.inverse or 'no time'}",
+            f"its inverse is {capability.inverse or 'unknown'}",
         ),
-        (not capability.fields, "no_field", f"{capability.operation} names no field to set"),
+        (not capability.fields, "no_field", "it names no field to set"),
         (bool(absent), "field_absent", f"{', '.join(absent)} is absent, so that the act could not be undone"),
     ):
         if wrong:

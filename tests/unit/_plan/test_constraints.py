@@ -180,6 +180,13 @@ def test_what_the_platform_cannot_do_is_refused_when_planning(
     assert decision(plan(snapshot([with_ways(*ways)]), made)) == (REFUSED, code)
 
 
+def test_every_way_that_is_closed_says_why() -> None:
+    ways = (way("agent", allowed=False, code="agent_silent", reason="it does not answer"), way("plug", restart=True))
+    (found, _) = plan(snapshot([with_ways(*ways)]), MORE).decisions
+    assert found.code == "agent_silent"
+    assert found.reason.endswith("agent: it does not answer; plug: it needs a restart, and the policy allows none")
+
+
 @pytest.mark.safety(rule=4)
 def test_an_act_that_needs_a_restart_is_never_planned() -> None:
     cold, warm = way("cold", restart=True), way("warm", maximum=5)

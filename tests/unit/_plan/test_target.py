@@ -44,6 +44,8 @@ def test_the_size_follows_the_upper_bound(upper: int, expected: int) -> None:
 @pytest.mark.safety(rule=2)
 def test_recent_use_holds_a_shrink_back(recent: int, expected: int) -> None:
     assert moved(100, recent=recent) == expected
+    made = plan(snapshot([vm(vcpus=4)]), forecast({CPU: 100}, recent={CPU: recent}))
+    assert decision(made) == ((STAY, "recent_use") if expected == 4 else (ACT, "shrink"))
 
 
 @pytest.mark.parametrize(

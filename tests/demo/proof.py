@@ -16,20 +16,20 @@ from stage import PLAYBOOKS, DemoError, Stage, say
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PACKAGE = "ansible_collections.headroom.fleet.plugins.module_utils"
-LIVE_STEP_S = 5  # of the cycle's sampling
-
 
 @contextmanager
 def stores(stage: Stage) -> Iterator[Any]:
     """The demo's stores, as the jobs see them."""
     if os.environ["HEADROOM_COLLECTIONS"] not in sys.path:
         sys.path.insert(0, os.environ["HEADROOM_COLLECTIONS"])
+    from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
     from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context import Context
 
     context = Context(now=datetime.now(UTC), who="demo", urls=stage.urls)
     try:
         yield context
+    except HeadroomError as error:
+        raise DemoError(str(error)) from error
     finally:
         context.close()
 

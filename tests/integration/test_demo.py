@@ -35,7 +35,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
 
 def changes(text: str) -> dict[tuple[str, str], tuple[int, int]]:
     """Rows of the table: (VM, unit) -> what libvirt said before and after."""
-    rows = re.findall(r"^  (\w+) +(vCPU|MiB) +(\d+) -> (\d+) +(\d+) -> (\d+) ", text, re.MULTILINE)
+    rows = re.findall(r"^  (\w+) +(vCPU|MiB) +(\d+) -> (\d+) +(\d+) -> (\d+)$", text, re.MULTILINE)
     assert all(row[2:4] == row[4:6] for row in rows)
     return {(name, unit): (int(before), int(after)) for name, unit, before, after, *_ in rows}
 

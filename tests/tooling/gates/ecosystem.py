@@ -18,6 +18,8 @@ PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 # Labels of ansible-core's own documentation live on another site.
 ELSEWHERE = re.compile(r"undefined label: '(?!ansible_collections\.headroom\.fleet\.)")
 
+OF_PIP = re.compile(r"\s*(Collecting|Downloading|Install|Looking in|Processing|Requirement|Successfully|Using cached|━)")
+
 # ansible-test makes its environments without pip and would fetch a bootstrap script from the network.
 GET_PIP = """import ensurepip
 
@@ -66,7 +68,7 @@ def sanity(outcome: Outcome) -> None:
     started = len(re.findall(r'^Running sanity test "', text, re.MULTILINE))
     failed = sum(map(int, re.findall(r"^FATAL: The (\d+) sanity test\(s\) listed below", text, re.MULTILINE)))
     outcome.count(passed=started - failed, failed=failed, skipped=0)
-    outcome.lines = [line for line in outcome.lines if re.match(r"(\$|ERROR|FATAL|WARNING|Running sanity test)", line)]
+    outcome.lines = [line for line in outcome.lines if not OF_PIP.match(line)]
 
 
 def standard_path() -> list[str]:

@@ -60,4 +60,3 @@ def ansible_lint(outcome: Outcome) -> None:
 def changelog(outcome: Outcome) -> None:
     outcome.command("antsibull-changelog", "lint")
     outcome.command("antsibull-changelog", "lint-changelog-yaml", "changelogs/changelog.yaml")
-

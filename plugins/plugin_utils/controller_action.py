@@ -58,7 +58,7 @@ class ControllerAction(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Fill in what the task left out, and run the module."""
-        variables: dict[str, Any] = dict(task_vars or {})
+        variables: dict[str, Any] = {} if task_vars is None else task_vars  # Ansible's own copy for this one task
         result: dict[str, Any] = super().run(tmp, variables)
         self._check_play(variables)
         arguments = self._arguments(variables)
@@ -90,7 +90,7 @@ class ControllerAction(ActionBase):
             value = next((found for name in names if (found := self._variable(variables, name)) is not None), None)
             if value is None or arguments.get(option) is not None:
                 continue
-            if option == "endpoints" and not self.BYPASS_HOST_LOOP:
+            if option == "endpoints" and self.VM and arguments.get(self.VM) is None:
                 value = self._own_endpoint(variables, value)
             arguments[option] = value
         if self.VM and arguments.get(self.VM) is None:
@@ -128,7 +128,7 @@ class ControllerAction(ActionBase):
         connection.set_options()
         connection._shell.set_options()  # noqa: SLF001 - plugins reach their shell no other way
         self._connection = connection
-        variables["ansible_python_interpreter"] = sys.executable
+        variables["ansible_python_interpreter"] = sys.executable  # in place: Ansible polls a detached job with it
         if self._task.delegate_to:
             delegated = variables["ansible_delegated_vars"]
             host = self._task.delegate_to

@@ -120,7 +120,7 @@ def test_a_rollback_that_fails_stops_the_host_set_until_it_is_settled(bench: Ben
 def test_two_reverts_hold_the_vm(bench: Bench) -> None:
     made = plan(action(bench.fleet, "u0", "memory.balloon", 512))
     bench.fleet.change("u0", faults={"live.memory_mib": "refuse"})
-    for _ in range(2):
+    for _unused in range(2):
         assert ends(bench.apply(made)) == [("reverted", "guest.refused")]
     assert ends(bench.apply(made)) == [("skipped", "held")]
 

@@ -90,7 +90,9 @@ def playbook(common: dict[str, Any], scratch: Path) -> list[dict[str, Any]]:
             task(module, name, arguments=arguments, diff=True),
             task(module, f"{name}_again", arguments=arguments),
         ]
-    names = [name + suffix for name, _, _ in TASKS for suffix in ("_before", "_check", "_after", "", "_again")]
+    names = [
+        name + suffix for name, _unused, _unused in TASKS for suffix in ("_before", "_check", "_after", "", "_again")
+    ]
     results = "{{ dict(names | zip(names | map('extract', vars))) | to_json }}"
     write = {"content": results, "dest": f"{scratch}/results.json", "mode": "0600"}
     tasks.append({"name": "results", "ansible.builtin.copy": write, "vars": {"names": names}})
@@ -146,17 +148,19 @@ def install(scratch: Path) -> Path:
 
 
 def test_every_module_is_here() -> None:
-    assert {name for name, _, _ in TASKS} == {path.stem for path in (CHECKOUT / "plugins/modules").glob("*.py")}
+    assert {name for name, _unused, _unused in TASKS} == {
+        path.stem for path in (CHECKOUT / "plugins/modules").glob("*.py")
+    }
 
 
 @pytest.mark.safety(rule=1)
-@pytest.mark.parametrize("name", [name for name, _, _ in TASKS])
+@pytest.mark.parametrize("name", [name for name, _unused, _unused in TASKS])
 def test_check_mode_changes_nothing(results: dict[str, Any], name: str) -> None:
     assert results[f"{name}_before"] == results[f"{name}_after"] != ""
 
 
 @pytest.mark.safety(rule=1)
-@pytest.mark.parametrize("name", [name for name, _, _ in TASKS])
+@pytest.mark.parametrize("name", [name for name, _unused, _unused in TASKS])
 def test_check_mode_reports_what_the_run_does(results: dict[str, Any], name: str) -> None:
     checked, ran = results[f"{name}_check"], results[name]
     assert checked["changed"] == ran["changed"]
@@ -169,7 +173,7 @@ def test_check_mode_reports_what_the_run_does(results: dict[str, Any], name: str
 
 
 @pytest.mark.safety(rule=8)
-@pytest.mark.parametrize(("name", "changes"), [(name, changes) for name, _, changes in TASKS])
+@pytest.mark.parametrize(("name", "changes"), [(name, changes) for name, _unused, changes in TASKS])
 def test_the_first_run_changes_what_it_says_and_the_second_nothing(
     results: dict[str, Any], name: str, *, changes: bool
 ) -> None:

@@ -119,7 +119,7 @@ def test_an_endpoint_out_of_reach_is_a_gap(tmp_path, series):
     absent.path.unlink()
     result = collect([sound.endpoint, absent.endpoint], series=series, **SHORT)
     assert serious(result) == [("b", "endpoint", "endpoint.unreachable")]
-    assert {vm for vm, _ in live(series)} == {"a/u0"}
+    assert {vm for vm, _unused in live(series)} == {"a/u0"}
 
 
 def test_when_nobody_answers_nothing_is_written(tmp_path, series):
@@ -282,7 +282,7 @@ def test_samples_of_a_restart_are_never_subtracted(series, monkeypatch):
         def close(self):
             pass
 
-    monkeypatch.setattr(collect_module, "open_reader", lambda _: Scripted())
+    monkeypatch.setattr(collect_module, "open_reader", lambda _unused: Scripted())
     endpoint = collect_module.Endpoint(name="a", uri="scripted://")
     now = [0.0]
 

@@ -37,7 +37,7 @@ def changes(text: str) -> dict[tuple[str, str], tuple[int, int]]:
     """Rows of the table: (VM, unit) -> what libvirt said before and after."""
     rows = re.findall(r"^  (\w+) +(vCPU|MiB) +(\d+) -> (\d+) +(\d+) -> (\d+)$", text, re.MULTILINE)
     assert all(row[2:4] == row[4:6] for row in rows)
-    return {(name, unit): (int(before), int(after)) for name, unit, before, after, *_ in rows}
+    return {(name, unit): (int(before), int(after)) for name, unit, before, after, *_unused in rows}
 
 
 def test_the_guest_that_is_busy_now_grows_and_the_other_shrinks(shown: tuple[str, Path]) -> None:

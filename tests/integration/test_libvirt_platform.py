@@ -423,7 +423,7 @@ class Relay:
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                near, _ = self._listener.accept()
+                near, _unused = self._listener.accept()
                 self.accepted += 1
                 far = socket.socket(socket.AF_UNIX)
                 far.connect(self._target)

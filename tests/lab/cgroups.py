@@ -71,8 +71,8 @@ def hierarchies() -> list[Hierarchy]:
     controllers = {line.split()[0] for line in Path("/proc/cgroups").read_text().splitlines()[1:]}
     found = {}
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        left, _, right = line.partition(" - ")
-        kind, _, flags = right.split()[:3]
+        left, _unused, right = line.partition(" - ")
+        kind, _unused, flags = right.split()[:3]
         device, path = left.split()[2], Path(left.split()[4])
         if kind in ("cgroup", "cgroup2") and path.is_relative_to(ROOT) and device == _device(path):
             wanted = [flag for flag in flags.split(",") if flag in controllers or flag.startswith("name=")]
@@ -116,7 +116,7 @@ def remove(tag: str) -> None:
 
 
 def _rmdir(group: Path) -> bool:
-    for folder, _, _ in os.walk(group, topdown=False):
+    for folder, _unused, _unused in os.walk(group, topdown=False):
         try:
             Path(folder).rmdir()
         except OSError:

@@ -75,7 +75,7 @@ def _check(value: Any, path: str, depth: int) -> None:  # noqa: C901 - one branc
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [key for key, _ in pairs]
+        names = [key for key, _unused in pairs]
         raise ValueError("the key " + repr(next(key for key in names if names.count(key) > 1)) + " stands twice")
     return found
 

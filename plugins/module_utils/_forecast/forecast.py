@@ -184,7 +184,7 @@ def _table(found: Sequence[_Finished], request: Request, engines: Sequence[Engin
     order = np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
     values = np.concatenate([part.values for part in found])[order]
     spoken = np.concatenate([part.engine for part in found])[order]
-    ids = sorted({unique_id for unique_id, _ in keys})
+    ids = sorted({unique_id for unique_id, _unused in keys})
     place = {unique_id: number for number, unique_id in enumerate(ids)}
     vm = np.array([place[keys[number][0]] for number in order.tolist()], dtype=np.int32)
     metric = np.array([METRICS.index(keys[number][1]) for number in order.tolist()], dtype=np.int32)

@@ -110,7 +110,7 @@ def _trial(engine: Engine, past: Floats, truth: Floats, ends: Sequence[int], sha
     loss = np.full(truth.shape, np.nan, dtype=np.float32)
     levels = shape.levels.astype(np.float32)
     for half in (0, 1):
-        offset, _ = offsets(_flat(errors[:, 1 - half :: 2]), shape.levels)
+        offset, _unused = offsets(_flat(errors[:, 1 - half :: 2]), shape.levels)
         corrected = errors[:, half::2] - offset[:, None, None, :]
         loss[:, half::2] = np.maximum(levels * corrected, (levels - 1) * corrected).sum(axis=-1)
     return _Trial(errors, loss, _forecast(engine, past, shape))

@@ -29,7 +29,9 @@ def follow(context: Context, *, plan: str, ended: threading.Event, tell: Callabl
     """
     told: dict[str, str] = {}
     actions: dict[str, Action] = {}
-    while not ended.wait(POLL_S):
+    over = False
+    while not over:
+        over = ended.wait(POLL_S)  # and once more after that: the last states are the ones that matter
         try:
             actions = actions or {action.action_id: action for action in context.artifacts.get(Plan, plan).actions}
             entries = _entries(context, plan)

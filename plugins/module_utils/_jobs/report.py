@@ -136,7 +136,7 @@ def _state(context: Context, seen: Snapshot) -> tuple[tuple[Owed, ...], tuple[He
     )
     holding = tuple(
         Held(hold.unique_id, hold.who, hold.reason, "" if hold.until_ms is None else _time(hold.until_ms))
-        for _, hold in sorted(held.items())
+        for _unused, hold in sorted(held.items())
     )
     return owed, holding, f"{switch.who}: {switch.reason}" if switch.on else ""
 

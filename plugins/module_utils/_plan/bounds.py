@@ -65,8 +65,8 @@ def reduce_bounds(
                 advice="Forecast that quantile, or name one of these in the policy.",
             )
     ids = pa.array(unique_ids, pa.string())
-    metrics = sorted({metric for metric, _ in pairs})
-    quantiles = sorted({quantile for _, quantile in pairs})
+    metrics = sorted({metric for metric, _unused in pairs})
+    quantiles = sorted({quantile for _unused, quantile in pairs})
     shape = (len(metrics), len(quantiles), len(unique_ids))
     largest = np.full(shape[0] * shape[1] * shape[2], -np.inf)
 

@@ -85,7 +85,7 @@ def against_vm(vm: VM, settings: Settings, state: PlanState) -> Optional[Against
     if vm.unique_id in state.reverted_twice:
         return Against("reverted_twice", "it was changed and reverted twice: a person must look and release it")
     modes = [effective_mode(vm, settings, direction) for direction in DIRECTIONS]
-    if all(mode == MODE_IGNORE for mode, _ in modes):
+    if all(mode == MODE_IGNORE for mode, _unused in modes):
         return modes[0][1]
     return None
 

@@ -132,7 +132,7 @@ def read_schema(document: Document, *, kind: str, version: int) -> None:
     expected = f"headroom.{kind}/{version}"
     nodes = [value for key, value in document.root.value if key.value == "schema"] if _is_mapping(document) else []
     value = nodes[0].value if nodes and nodes[0].id == "scalar" else ""
-    name, _, number = value.rpartition("/")
+    name, _unused, number = value.rpartition("/")
     if not name or not re.fullmatch("[1-9][0-9]{0,5}", number):
         raise HeadroomError(
             "policy.schema_missing",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from functools import cache
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from .._core.errors import HeadroomError
@@ -64,7 +65,7 @@ def encode_artifact(artifact: Artifact) -> dict[str, Any]:
 def decode_artifact(kind: type[A], data: Any) -> A:
     """Read an artifact of this kind. Raises ``schema.*``, ``record.invalid``."""
     schema = data.get("schema") if isinstance(data, dict) else None
-    name, _, version = schema.rpartition("/") if isinstance(schema, str) else ("", "", "")
+    name, _unused, version = schema.rpartition("/") if isinstance(schema, str) else ("", "", "")
     if not name or not version.isdigit():
         raise HeadroomError(
             "schema.missing",
@@ -87,10 +88,9 @@ def decode_artifact(kind: type[A], data: Any) -> A:
     return decode(kind, {key: item for key, item in data.items() if key != "schema"})
 
 
-def _hints(kind: Any, _known: dict[Any, dict[str, Any]] = {}) -> dict[str, Any]:  # noqa: B006 - a cache on purpose
-    if kind not in _known:
-        _known[kind] = typing.get_type_hints(kind)
-    return _known[kind]
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def _value(hint: Any, value: Any, path: str) -> Any:
@@ -107,7 +107,7 @@ def _value(hint: Any, value: Any, path: str) -> Any:
         return {key: _value(arguments[1], item, f"{path}.{key}") for key, item in value.items()}
     if dataclasses.is_dataclass(hint):
         return decode(hint, value, path=path)  # type: ignore[arg-type]
-    if type(value) is not hint:  # exact: a bool is no int here
+    if not isinstance(value, hint) or isinstance(value, bool) != (hint is bool):  # a bool is no int here
         raise _invalid(path, f"must be {hint.__name__}, not {type(value).__name__}")
     return value
 

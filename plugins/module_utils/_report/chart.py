@@ -138,14 +138,14 @@ def _runs(points: tuple[Observed, ...], interval_s: int) -> list[list[Observed]]
 def _stairs(points: list[tuple[float, float, float]], *, begin: str) -> str:
     """Path of horizontal pieces (x1, x2, y), joined by verticals."""
     parts = [f"{begin}{points[0][0]} {points[0][2]}H{points[0][1]}"]
-    parts += [f"V{y}H{x2}" for _, x2, y in points[1:]]
+    parts += [f"V{y}H{x2}" for _unused, x2, y in points[1:]]
     return "".join(parts)
 
 
 def _back(points: list[tuple[float, float, float]]) -> str:
     """The same from right to left, closed."""
     parts = [f"L{points[-1][1]} {points[-1][2]}H{points[-1][0]}"]
-    parts += [f"V{y}H{x1}" for x1, _, y in reversed(points[:-1])]
+    parts += [f"V{y}H{x1}" for x1, _unused, y in reversed(points[:-1])]
     return "".join(parts) + "Z"
 
 

@@ -138,7 +138,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[st
     if not rows:
         return
     yield _line(columns)
-    yield _line("---" for _ in columns)
+    yield _line("---" for _unused in columns)
     for row in rows[:MOST_ROWS]:
         yield _line(plain(words) for words in row)
     yield ""

@@ -93,7 +93,7 @@ class SeriesStore:
     ) -> Series:
         """Read the rows once and name them."""
         scan = self.scan(unique_ids, metrics=metrics, start=start, end=end, interval_s=interval_s, version=version)
-        for _ in scan.tables():
+        for _unused in scan.tables():
             pass
         return scan.header()
 

@@ -90,15 +90,15 @@ def rates(samples: Iterable[Sample], *, step_s: float) -> Steps:
         else:
             at = np.flatnonzero(sound & ~np.isnan(value[1:]))
             columns.append((at, place, value[1:][at]))
-    at = np.concatenate([rows for rows, _, _ in columns])
+    at = np.concatenate([rows for rows, _unused, _unused in columns])
     return Steps(
         unique_ids=unique_ids,
         metrics=metrics,
         vm=vm[:-1][at],
-        metric=np.concatenate([np.full(len(rows), place, dtype=np.int64) for rows, place, _ in columns]),
+        metric=np.concatenate([np.full(len(rows), place, dtype=np.int64) for rows, place, _unused in columns]),
         start_us=time_us[:-1][at],
         end_us=time_us[1:][at],
-        value=np.concatenate([values for _, _, values in columns]),
+        value=np.concatenate([values for _unused, _unused, values in columns]),
     )
 
 

@@ -18,7 +18,9 @@ PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 # Labels of ansible-core's own documentation live on another site.
 ELSEWHERE = re.compile(r"undefined label: '(?!ansible_collections\.headroom\.fleet\.)")
 
-OF_PIP = re.compile(r"\s*(Collecting|Downloading|Install|Looking in|Processing|Requirement|Successfully|Using cached|━)")
+OF_PIP = re.compile(
+    r"\s*(Collecting|Downloading|Install|Looking in|Processing|Requirement|Successfully|Using cached|━)"
+)
 
 # ansible-test makes its environments without pip and would fetch a bootstrap script from the network.
 GET_PIP = """import ensurepip

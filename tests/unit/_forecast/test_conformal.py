@@ -39,7 +39,7 @@ def test_corrected_forecasts_keep_their_word_on_exchangeable_errors():
     rng = np.random.default_rng(7)
     levels = np.array([0.5, 0.9, 0.95])
     past = (rng.gamma(1, 50, (4000, 60)) - 30).astype(np.float32)  # skewed and biased
-    offset, _ = offsets(np.repeat(past[:, :-1, None], 3, axis=2), levels)
+    offset, _unused = offsets(np.repeat(past[:, :-1, None], 3, axis=2), levels)
     covered = (past[:, -1:] <= offset).mean(axis=0)
     # 4000 trials: four standard errors are 0.032 at one half and 0.014 at 0.95; at most 1/60 above
     assert covered == pytest.approx(levels + 1 / 120, abs=0.035)

@@ -63,7 +63,7 @@ def values(table, unique_id="lab/a"):
 def test_rows_are_one_per_step_and_quantile_in_order():
     table, choices = made(series(noisy()), series(noisy(), unique_id="lab/b"), request=replace(REQUEST, lead_s=600))
     assert table.num_rows == 2 * 12 * 3
-    first, *_, last = table.to_pylist()
+    first, *_unused, last = table.to_pylist()
     assert first == {
         "unique_id": "lab/a",
         "metric": CPU,
@@ -102,12 +102,12 @@ def test_quantiles_that_cross_are_put_in_order():
     class Crossing:
         name = "crossing"
 
-        def forecast(self, past, *, steps, levels, **_):
+        def forecast(self, past, *, steps, levels, **_unused):
             falling = np.linspace(900, 100, len(levels), dtype=np.float32)
             return np.broadcast_to(falling, (len(past), steps, len(levels)))
 
     request = replace(REQUEST, history_s=3600)  # no past to be corrected by
-    table, _ = make_forecast([series([500.0])], request, unique_ids=[], engines=(Crossing(),))
+    table, _unused = make_forecast([series([500.0])], request, unique_ids=[], engines=(Crossing(),))
     assert (values(table) == 900).all()
 
 
@@ -119,7 +119,7 @@ def test_intervals_are_calibrated_per_series():
         path = rng.uniform(100, 5000) + rng.gamma(1.5, rng.uniform(5, 500), 3 * WEEK + 12)
         truth[f"lab/{number:03}"] = path[-12:]
         tables.append(series(path[:-12], unique_id=f"lab/{number:03}"))
-    table, _ = made(pa.concat_tables(tables))
+    table, _unused = made(pa.concat_tables(tables))
     upper = table["value"].to_numpy().reshape(len(truth), 12, 3)  # sorted by VM
     covered = np.mean(np.stack([truth[vm] for vm in sorted(truth)])[:, :, None] <= upper, axis=(0, 1))
     assert covered == pytest.approx([0.5, 0.9, 0.95], abs=0.03)
@@ -181,7 +181,7 @@ def test_a_short_history_is_corrected_by_the_fleet_and_says_so():
     among, choices = made(*fleet, young)
     assert (values(among, "lab/young")[:, 2] > 600).all()
     assert (values(among, "lab/young")[:, 2] < 1000).all()
-    first, _ = made(series([500.0], unique_id="lab/first"))
+    first, _unused = made(series([500.0], unique_id="lab/first"))
     assert (values(first, "lab/first") == 500).all()
 
 
@@ -191,15 +191,15 @@ def test_a_level_beyond_the_own_errors_takes_the_fleets_where_they_are_larger():
     request = replace(REQUEST, interval_s=6 * 3600, horizon_s=6 * 3600, quantiles=("0.5", "0.9", "0.99"))
     wild = [series(1000 * rng.lognormal(0, 1, 4 * WEEK), unique_id=f"lab/{n}") for n in range(8)]
     calm = series(noisy(1000, 1), unique_id="lab/calm")
-    alone, _ = made(calm, request=request)
-    among, _ = made(*wild, calm, request=request)
+    alone, _unused = made(calm, request=request)
+    among, _unused = made(*wild, calm, request=request)
     alone, among = values(alone, "lab/calm"), values(among, "lab/calm")
     assert among[0, :2].tolist() == alone[0, :2].tolist()
     assert among[0, 2] > 2 * alone[0, 2]
 
 
 def test_with_nothing_to_learn_from_the_reason_says_not_corrected():
-    _, choices = made(series([500.0]))
+    _unused, choices = made(series([500.0]))
     assert "not corrected" in choices["lab/a", CPU].reason
 
 
@@ -212,7 +212,7 @@ def test_the_target_maximum_uses_maxima_and_falls_back_to_means():
     assert values(only_means).max() < 1100
     assert "the maximum is known for 0 % of the intervals" in choices["lab/a", CPU].reason
     half = np.where(np.arange(len(mean)) % 2, mean + 3000, np.nan)
-    _, choices = made(series(mean, maximum=half))
+    _unused, choices = made(series(mean, maximum=half))
     assert "the maximum is known for 50 % of the intervals" in choices["lab/a", CPU].reason
     mean_target, choices = made(series(mean, maximum=mean + 3000), request=replace(REQUEST, target="mean"))
     assert values(mean_target).max() < 1100
@@ -222,10 +222,10 @@ def test_the_target_maximum_uses_maxima_and_falls_back_to_means():
 def test_a_forecast_interval_takes_the_maximum_or_the_mean_of_what_lies_inside():
     saw = np.tile([100.0] * 11 + [900.0], 4 * WEEK // 12)
     hourly = replace(REQUEST, interval_s=3600, horizon_s=7200)
-    top, _ = made(series(saw), request=hourly)
+    top, _unused = made(series(saw), request=hourly)
     assert values(top) == pytest.approx(np.full((2, 3), 900.0))
     assert [row["ds"] for row in top.to_pylist()][::3] == [NOW, NOW + timedelta(hours=1)]
-    middle, _ = made(series(saw), request=replace(hourly, target="mean"))
+    middle, _unused = made(series(saw), request=replace(hourly, target="mean"))
     assert values(middle) == pytest.approx(np.full((2, 3), (1100 + 900) / 12), abs=0.01)
 
 
@@ -235,7 +235,7 @@ def test_facts_for_the_shrink_rule():
     past[-24:-12] = 5000.0  # more than an hour before the last value
     past[500:750] = np.nan
     past[-3] = 250.25
-    _, choices = made(series(past, until=NOW - timedelta(minutes=20)))
+    _unused, choices = made(series(past, until=NOW - timedelta(minutes=20)))
     choice = choices["lab/a", CPU]
     assert choice.history_s == 1000 * 300
     assert choice.coverage_ppm == 750_000
@@ -244,7 +244,7 @@ def test_facts_for_the_shrink_rule():
 
 
 def test_the_reason_names_engine_score_and_origins():
-    _, choices = made(series(noisy(), maximum=noisy() + 1))
+    _unused, choices = made(series(noisy(), maximum=noisy() + 1))
     choice = choices["lab/a", CPU]
     engine, rest = choice.reason.split(": ")
     assert engine == choice.engine

@@ -17,7 +17,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import 
 from tests.unit._plan.fleets import METRICS, forecast
 
 CPU, MEMORY = METRICS[VCPUS], METRICS[MEMORY_MIB]
-HEADER, _ = forecast({})
+HEADER, _unused = forecast({})
 
 
 def table(*rows: tuple[str, str, str, str, float | None]) -> pa.Table:

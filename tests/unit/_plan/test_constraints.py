@@ -182,7 +182,7 @@ def test_what_the_platform_cannot_do_is_refused_when_planning(
 
 def test_every_way_that_is_closed_says_why() -> None:
     ways = (way("agent", allowed=False, code="agent_silent", reason="it does not answer"), way("plug", restart=True))
-    (found, _) = plan(snapshot([with_ways(*ways)]), MORE).decisions
+    (found, _unused) = plan(snapshot([with_ways(*ways)]), MORE).decisions
     assert found.code == "agent_silent"
     assert found.reason.endswith("agent: it does not answer; plug: it needs a restart, and the policy allows none")
 

@@ -89,7 +89,7 @@ def test_hold_times_and_steps_keep_still_or_come_to_rest(case: Any) -> None:
     seen, made, rules, shape = case
     directions: dict[tuple[str, str], set[str]] = {}
     last: dict[tuple[str, str], tuple[str, int]] = {}
-    for _ in range(ROUNDS):
+    for _unused in range(ROUNDS):
         acts = plan(seen, made, rules, state=PlanState(last_acts=last)).actions
         if not acts:
             break
@@ -107,7 +107,7 @@ def test_hold_times_and_steps_keep_still_or_come_to_rest(case: Any) -> None:
 @given(cases(modes=("auto", "approve", "recommend")), st.randoms(use_true_random=False))
 @pytest.mark.safety(rule=12)
 def test_in_any_order_that_heeds_after_no_place_is_overfilled(case: Any, random: Any) -> None:
-    seen, made, rules, _ = case
+    seen, made, rules, _unused = case
     acts = real(plan(seen, made, rules))
     hosts = {one.host_id: one for one in seen.hosts}
     free = _free(seen)
@@ -147,7 +147,7 @@ def _kept(seen: Any, rules: Any, name: str, resource: str) -> int:
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(cases(), st.randoms(use_true_random=False))
 def test_the_same_input_gives_the_same_bytes(case: Any, random: Any) -> None:
-    seen, (header, table), rules, _ = case
+    seen, (header, table), rules, _unused = case
     order = list(range(table.num_rows))
     random.shuffle(order)
     scope = [one.unique_id for one in seen.vms]
@@ -163,7 +163,7 @@ def test_the_same_input_gives_the_same_bytes(case: Any, random: Any) -> None:
 @given(cases())
 @pytest.mark.safety(rule=2)
 def test_no_size_is_below_what_the_forecast_and_recent_use_need(case: Any) -> None:
-    seen, (header, table), rules, _ = case
+    seen, (header, table), rules, _unused = case
     uppers = {(row["unique_id"], row["metric"]): 0.0 for row in table.to_pylist()}
     for row in table.to_pylist():
         if row["quantile"] != "0.5":

@@ -118,7 +118,7 @@ def plugged() -> tuple[Any, Plan, Any]:
 
 @pytest.mark.safety(rule=6)
 def test_what_only_a_restart_undoes_is_set_back_in_the_definition_and_owed() -> None:
-    _, first, after = plugged()
+    _unused, first, after = plugged()
     (action,) = undo(after, first).actions
     assert action.changes == (Change("config.vcpus", 8, 4),)
     assert action.deferred == (Change("live.vcpus", 8, 4),)
@@ -128,7 +128,7 @@ def test_what_only_a_restart_undoes_is_set_back_in_the_definition_and_owed() -> 
 
 
 def test_a_vm_that_is_off_now_has_only_its_definition_to_set_back() -> None:
-    _, first, after = plugged()
+    _unused, first, after = plugged()
     off = change_vm(after, "a", power="off", fields={"config.vcpus": 8})
     (action,) = undo(off, first).actions
     assert (action.changes, action.deferred) == ((Change("config.vcpus", 8, 4),), ())

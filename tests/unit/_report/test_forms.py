@@ -71,7 +71,7 @@ def test_nothing_to_draw_is_no_chart() -> None:
 
 def test_everything_drawn_lies_within_the_picture() -> None:
     drawn = str(chart(curve(4000, 2.0), resource="vcpus", label="x", size_now=4, size_after=12))
-    _, _, width, height = (float(one) for one in re.search(r'viewBox="([^"]*)"', drawn).group(1).split())
+    _unused, _unused, width, height = (float(one) for one in re.search(r'viewBox="([^"]*)"', drawn).group(1).split())
     for x, y in re.findall(r"M([-0-9.]+) ([-0-9.]+)", drawn):
         assert 0 <= float(x) <= width
         assert 0 <= float(y) <= height
@@ -136,7 +136,7 @@ def read_metrics(text: str) -> dict[str, float]:
             assert re.fullmatch(r"# (HELP|TYPE) headroom_[a-z_]+ .+", line)
         else:
             assert SAMPLE.fullmatch(line), line
-            name, _, value = line.rpartition(" ")
+            name, _unused, value = line.rpartition(" ")
             assert name not in found
             found[name] = float(value)
     return found

@@ -111,7 +111,7 @@ def test_one_chart_per_resource_with_words_for_those_who_do_not_see_it(shown: Re
 def test_nothing_is_loaded_from_anywhere(shown: Reader) -> None:
     document = page(build_view(small()))
     assert not re.search(r"(src|url|@import|https?:)\s*[=(:]", re.sub(r"default-src.*?form-action", "", document))
-    assert not {"link", "img", "iframe", "object"} & {tag for tag, _ in shown.tags}
+    assert not {"link", "img", "iframe", "object"} & {tag for tag, _unused in shown.tags}
 
 
 def test_the_policy_allows_exactly_the_style_and_script_there_are() -> None:
@@ -124,14 +124,14 @@ def test_the_policy_allows_exactly_the_style_and_script_there_are() -> None:
 
 
 def test_links_lead_somewhere_and_ids_are_unique(shown: Reader) -> None:
-    ids = [str(attributes["id"]) for _, attributes in shown.tags if "id" in attributes]
+    ids = [str(attributes["id"]) for _unused, attributes in shown.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     targets = {str(one["href"]).removeprefix("#") for one in shown.all("a")}
-    assert {where for where, _ in SECTIONS} <= targets <= set(ids)
+    assert {where for where, _unused in SECTIONS} <= targets <= set(ids)
 
 
 def test_tables_scroll_by_keyboard_in_frames_of_their_own(shown: Reader) -> None:
-    frames = [attributes for _, attributes in shown.tags if attributes.get("class") == "scroll"]
+    frames = [attributes for _unused, attributes in shown.tags if attributes.get("class") == "scroll"]
     assert len(frames) == len(shown.all("table"))
     assert all(one["tabindex"] == "0" and one["aria-label"] for one in frames)
 
@@ -154,10 +154,10 @@ def test_no_name_or_reason_becomes_markup() -> None:
     )
     document = page(build_view(hostile))
     reader = read(document)
-    assert {tag for tag, _ in reader.tags} <= {tag for tag, _ in read(page(build_view(facts))).tags}
+    assert {tag for tag, _unused in reader.tags} <= {tag for tag, _unused in read(page(build_view(facts))).tags}
     assert len(reader.all("script")) == 1
     assert "alert(1)" in reader.text
-    assert not any(attribute.startswith("on") for _, attributes in reader.tags for attribute in attributes)
+    assert not any(attribute.startswith("on") for _unused, attributes in reader.tags for attribute in attributes)
     assert "\u202e" not in document
     assert "\x00" not in document
 

@@ -92,8 +92,8 @@ def test_the_later_write_wins_and_the_same_rows_make_no_new_version(tmp_path):
     first = store.merge(table(row(slot=0, mean=1.0), row(slot=1, mean=2.0)))
     assert store.merge(table(row(slot=1, mean=2.0), row(slot=0, mean=1.0))) == first
     assert store.merge(table(row(slot=1, mean=3.0), row(slot=2, mean=8.0), row(slot=2, mean=9.0))) == first + 1
-    assert [mean for _, _, mean in means(store)] == [1.0, 3.0, 9.0]
-    assert [mean for _, _, mean in means(store, version=first)] == [1.0, 2.0]
+    assert [mean for _unused, _unused, mean in means(store)] == [1.0, 3.0, 9.0]
+    assert [mean for _unused, _unused, mean in means(store, version=first)] == [1.0, 2.0]
 
 
 def test_a_maximum_that_becomes_known_is_a_change(tmp_path):
@@ -214,11 +214,11 @@ def test_an_overlay_takes_the_writes_and_wins_the_reads(tmp_path):
     base = SeriesStore(str(tmp_path / "base"))
     version = base.merge(table(row(slot=0, mean=1.0), row(slot=1, mean=2.0)))
     rehearsal = SeriesStore(str(tmp_path / "base"), overlay_url=str(tmp_path / "overlay"))
-    assert [mean for _, _, mean in means(rehearsal)] == [1.0, 2.0]
+    assert [mean for _unused, _unused, mean in means(rehearsal)] == [1.0, 2.0]
     assert not (tmp_path / "overlay").exists()
     rehearsal.merge(table(row(slot=1, mean=20.0), row("lab/new", 2, mean=30.0)))
-    assert [mean for _, _, mean in means(rehearsal)] == [1.0, 20.0, 30.0]
-    assert [mean for _, _, mean in means(base)] == [1.0, 2.0]
+    assert [mean for _unused, _unused, mean in means(rehearsal)] == [1.0, 20.0, 30.0]
+    assert [mean for _unused, _unused, mean in means(base)] == [1.0, 2.0]
     assert base.merge(table()) == version
     header = rehearsal.header(None, start=START, end=END, interval_s=300)
     assert (header.table_version, header.overlay_version) == (version, 1)

@@ -56,7 +56,7 @@ def test_a_lease_that_ran_out_is_lost_and_can_be_taken(database):
 def _contend(url, name, rounds, results):
     contender = Database(url)
     won = 0
-    for _ in range(rounds):
+    for _unused in range(rounds):
         try:
             token = leases.acquire(contender, "e", holder=name, ttl_s=60)
         except HeadroomError:
@@ -77,7 +77,7 @@ def test_two_controllers_never_share_a_token_nor_break_the_chain(tmp_path):
     controllers = [spawn.Process(target=_contend, args=(url, name, 15, results)) for name in "ab"]
     for controller in controllers:
         controller.start()
-    won = sum(results.get(timeout=60) for _ in controllers)
+    won = sum(results.get(timeout=60) for _unused in controllers)
     for controller in controllers:
         controller.join()
     assert audit.verify(database)[0] == won > 0

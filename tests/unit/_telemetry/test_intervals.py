@@ -25,9 +25,9 @@ def steps(*given, vm=None):
         metrics=("cpu_millicores", "memory_used_mib"),
         vm=np.array(vm or [0] * count, dtype=np.int64),
         metric=np.zeros(count, dtype=np.int64),
-        start_us=np.array([START_US + round(start * 1e6) for start, _, _ in given], dtype=np.int64),
-        end_us=np.array([START_US + round(end * 1e6) for _, end, _ in given], dtype=np.int64),
-        value=np.array([value for *_, value in given], dtype=np.float64),
+        start_us=np.array([START_US + round(start * 1e6) for start, _unused, _unused in given], dtype=np.int64),
+        end_us=np.array([START_US + round(end * 1e6) for _unused, end, _unused in given], dtype=np.int64),
+        value=np.array([value for *_unused, value in given], dtype=np.float64),
     )
 
 

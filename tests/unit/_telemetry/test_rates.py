@@ -52,8 +52,8 @@ def test_vms_that_interleave_are_told_apart():
 )
 def test_a_reset_gives_no_rate_and_never_zero(second, third):
     got = found(sample(0, 10), second, third)
-    assert [(start, end) for _, start, end, _ in got] in ([], [(5, 10)])
-    assert all(value == 200.0 for *_, value in got)
+    assert [(start, end) for _unused, start, end, _unused in got] in ([], [(5, 10)])
+    assert all(value == 200.0 for *_unused, value in got)
 
 
 @pytest.mark.parametrize("at_s", [0, -3600], ids=["standing still", "set back"])

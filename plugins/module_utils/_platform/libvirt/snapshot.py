@@ -219,7 +219,7 @@ def _ask_agent(session: Session, domain: Any, live: ET.Element) -> Agent:
 def _numbers(text: str) -> set[int]:
     found: set[int] = set()
     for part in filter(None, text.split(",")):
-        first, _, last = part.partition("-")
+        first, _unused, last = part.partition("-")
         found.update(range(number(first, "vcpus"), number(last or first, "vcpus") + 1))
     return found
 

@@ -67,7 +67,7 @@ class LibvirtWriter:
         self._session.close()
 
     def _domain(self, unique_id: str) -> Any:
-        endpoint, _, uuid = unique_id.rpartition("/")
+        endpoint, _unused, uuid = unique_id.rpartition("/")
         if endpoint != self._session.endpoint.name:
             raise HeadroomError(
                 "endpoint.other",

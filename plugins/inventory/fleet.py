@@ -84,7 +84,9 @@ from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context import Context
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.inventory import fleet
 
-GROUP, VMS, HOSTS = "headroom", "headroom_vms", "headroom_hosts"
+GROUP = "headroom"
+VMS = "headroom_vms"
+HOSTS = "headroom_hosts"
 # Names that Ansible would take for something else.
 RESERVED = frozenset({"all", "ungrouped", "localhost", "127.0.0.1", "::1", GROUP, VMS, HOSTS})
 # Variable of a VM -> prefix of the groups by its value.
@@ -94,7 +96,8 @@ GROUPS_BY = {
     "headroom_tenant": "headroom_tenant_",
     "headroom_mode": "headroom_mode_",
 }
-ACTIONS, GROUP_BY_ACTION = "headroom_actions", "headroom_action_"
+ACTIONS = "headroom_actions"
+GROUP_BY_ACTION = "headroom_action_"
 
 
 class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):

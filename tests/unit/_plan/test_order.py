@@ -146,9 +146,9 @@ def test_every_vm_of_the_fleet_uses_room_and_only_the_scope_is_acted_on() -> Non
 
 @pytest.mark.safety(rule=12)
 def test_a_host_set_keeps_room_for_lost_hosts() -> None:
-    hosts = [host(f"h{n}", vcpus=size) for n, size in enumerate((10, 12, 20))]
-    seen = snapshot([vm("a", vcpus=4, on=hosts[2]), vm("b", vcpus=16, on=hosts[1])], hosts)
-    # With the largest host lost 22 are left, of which 20 are in use.
+    hosts = [host(f"h{n}", vcpus=size) for n, size in enumerate((20, 10, 16))]
+    seen = snapshot([vm("a", vcpus=4, on=hosts[0]), vm("b", vcpus=20, on=hosts[2])], hosts)
+    # With the largest host lost 26 are left, of which 24 are in use.
     made = plan(seen, forecast(grow("a")))
     assert sizes(made) == {("a", VCPUS): (4, 6)}
     assert "host set set keeps room for 1 lost hosts, which leaves 2" in made.actions[0].reason
@@ -202,4 +202,4 @@ def test_who_lifts_a_place_out_of_overload_comes_before_all() -> None:
     room.donate(3, donor=2)
     room.donate(3, donor=3)
     assert room.available == 5
-    assert [room.take(2), room.take(3)] == [{1, 2}, {1, 2, 3}] or room.available == 0
+    assert [room.take(2), room.take(3)] == [{1, 2}, {1, 2, 3}]

@@ -86,6 +86,12 @@ def test_each_key_of_match_looks_at_its_own_field(field: str, key: str) -> None:
     assert found.effective(WEB).priority == 100
 
 
+@pytest.mark.parametrize(("tags", "fits"), [(("web", "edge"), True), (("web",), False), (("web", "w2"), False)])
+def test_every_pattern_of_tags_must_fit_some_tag(tags: tuple[str, ...], fits: bool) -> None:
+    found = policy("rules:\n  - match: {tags: ['w*', edge]}\n    set: {priority: 1}\n")
+    assert (found.effective(replace(WEB, tags=tags)).priority == 1) is fits
+
+
 def test_vms_under_the_same_rules_share_one_object() -> None:
     found = policy()
     assert found.effective(WEB) is found.effective(replace(WEB, name="web2", unique_id="lab/2"))

@@ -43,7 +43,7 @@ def decode(kind: type[T], data: Any, *, path: str = "$") -> T:
     """Build a record of the dataclass from parsed JSON. Raises ``record.invalid``."""
     if not isinstance(data, dict):
         raise _invalid(path, "must be an object")
-    hints = _hints(kind)
+    hints = _hints(kind)  # type: ignore[arg-type]  # a type is hashable
     names = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     required = {
         field.name

@@ -90,7 +90,7 @@ def rates(samples: Iterable[Sample], *, step_s: float) -> Steps:
         else:
             at = np.flatnonzero(sound & ~np.isnan(value[1:]))
             columns.append((at, place, value[1:][at]))
-    at = np.concatenate([rows for rows, _unused, _unused in columns])
+    at = np.concatenate([rows for rows, *_unused in columns])
     return Steps(
         unique_ids=unique_ids,
         metrics=metrics,
@@ -98,7 +98,7 @@ def rates(samples: Iterable[Sample], *, step_s: float) -> Steps:
         metric=np.concatenate([np.full(len(rows), place, dtype=np.int64) for rows, place, _unused in columns]),
         start_us=time_us[:-1][at],
         end_us=time_us[1:][at],
-        value=np.concatenate([values for _unused, _unused, values in columns]),
+        value=np.concatenate([values for *_unused, values in columns]),
     )
 
 

@@ -101,7 +101,7 @@ def _figures(context: Context) -> dict[str, dict[str, Any]]:
         return {}
     found: dict[str, dict[str, Any]] = {}
     for decision in context.artifacts.get(Plan, newest).decisions:
-        row = found.setdefault(decision.unique_id, {"headroom_plan": newest, "headroom_actions": []})
+        row = found.setdefault(decision.unique_id, {"headroom_newest_plan": newest, "headroom_actions": []})
         row[f"headroom_{decision.resource}_wanted"] = decision.size_wanted
         row[f"headroom_{decision.resource}_why"] = decision.reason
         if decision.action_id:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -18,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import ecosystem, lint, python
-from .gate import Gate, Outcome, Place
+from .gate import Gate, Outcome, Place, stop_commands
 
 SIDE_BY_SIDE = 2  # the project's machines have two cores
 
@@ -94,6 +95,22 @@ class Report:
         return all(outcome.ok for _gate, outcome in rows)
 
 
+def run_all(gates: list[Gate], report: Report, place: Place) -> None:
+    """Run them; when this process is asked to stop, the commands under way are too, and no other begins."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for group, width in (([g for g in gates if not g.alone], SIDE_BY_SIDE), ([g for g in gates if g.alone], 1)):
+        pool = ThreadPoolExecutor(max_workers=width)
+        try:
+            for done in [pool.submit(report.run, gate, place) for gate in group]:
+                done.result()
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            stop_commands()
+            raise
+        finally:
+            pool.shutdown()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make test", description=__doc__)
     parser.add_argument("gates", nargs="*", metavar="NAME", help="gates or groups; all if none is named")
@@ -113,11 +130,11 @@ def main() -> int:
             environment=Path(os.environ["VIRTUAL_ENV"]),
             in_ci=os.environ.get("CI") == "true",
         )
-        with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool:
-            list(pool.map(lambda gate: report.run(gate, place), [gate for gate in gates if not gate.alone]))
-        for gate in gates:
-            if gate.alone:
-                report.run(gate, place)
+        try:
+            run_all(gates, report, place)
+        except KeyboardInterrupt:
+            print("stopped", flush=True)
+            return 130
     return 0 if report.summary(gates) else 1
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from pathlib import PurePath
 from typing import Any, Optional, Union
 
 from .._core.clock import format_utc, parse_utc
@@ -95,6 +96,7 @@ def make_plan(
         actions=actions,
         decisions=tuple(settle(index, answer) for index, answer in enumerate(answers)),
         warnings=_warnings(snapshot, forecast, judge, [known[one] for one in ids if one in known]),
+        policy_name=PurePath(policy.name).name,
     )
 
 

@@ -10,6 +10,7 @@ restart, the class of inverse, NUMA, room and reserve. What cannot be done exact
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from pathlib import PurePath
 from typing import Optional, Union
 
 from .._core.clock import format_utc
@@ -88,6 +89,7 @@ def make_resize(
             for one in answers
         ),
         warnings=tuple(ledger.warnings),
+        policy_name=PurePath(policy.name).name,
     )
 
 

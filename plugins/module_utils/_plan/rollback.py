@@ -71,6 +71,7 @@ def make_rollback(plan: Plan, receipt: Receipt, snapshot: Snapshot, *, now: date
         actions=tuple(actions),
         decisions=tuple(decisions),
         undoes=receipt.run_id,
+        policy_name=plan.policy_name,
     )
 
 

@@ -70,3 +70,4 @@ class Plan:
     decisions: tuple[Decision, ...] = ()
     warnings: tuple[str, ...] = ()
     undoes: str = ""  # run id that a rollback plan undoes
+    policy_name: str = ""  # of the policy's file, without its folder: decisions cite FILE:LINE

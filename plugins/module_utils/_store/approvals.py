@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .._core.canonical import canonical_bytes
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from .db import Database
+
+
+@dataclass(frozen=True)
+class Approval:
+    """Who let which actions of a plan be done, and until when."""
+
+    who: str
+    at_ms: int
+    expires_at_ms: int
+    actions: tuple[str, ...]
 
 
 def grant(
@@ -64,3 +75,14 @@ def approved(database: Database, connection: Connection, plan: str) -> dict[str,
         {"plan": plan, "now_ms": database.now_ms(connection)},
     )
     return {action_id: row.who for row in rows for action_id in json.loads(row.actions)}
+
+
+def of_plan(connection: Connection, plan: str) -> tuple[Approval, ...]:
+    """Every approval of the plan, those that ran out as well, oldest first."""
+    import sqlalchemy
+
+    rows = connection.execute(
+        sqlalchemy.text("SELECT who, at_ms, expires_at_ms, actions FROM approval WHERE plan = :plan ORDER BY at_ms"),
+        {"plan": plan},
+    )
+    return tuple(Approval(row.who, row.at_ms, row.expires_at_ms, tuple(json.loads(row.actions))) for row in rows)

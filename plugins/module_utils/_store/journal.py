@@ -152,6 +152,13 @@ def of_plan(connection: Connection, plan: str) -> tuple[Entry, ...]:
     return _entries(connection, _select().where(sqlalchemy.column("plan") == plan))
 
 
+def of_vm(connection: Connection, unique_id: str) -> tuple[Entry, ...]:
+    """Every action on a VM that any run began, oldest first."""
+    import sqlalchemy
+
+    return _entries(connection, _select().where(sqlalchemy.column("unique_id") == unique_id))
+
+
 def failed_host_set(connection: Connection, host_set: str) -> bool:
     """Whether an act on this host set could not be set back: nothing else begins there."""
     import sqlalchemy

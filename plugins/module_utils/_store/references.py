@@ -35,8 +35,13 @@ def put(database: Database, connection: Connection, name: str, digest: str) -> N
 
 def newest(connection: Connection, prefix: str) -> str:
     """The digest that was named last among the names that begin so; "" where there is none."""
+    return next(iter(newest_first(connection, prefix)), "")
+
+
+def newest_first(connection: Connection, prefix: str, *, since_ms: int = 0) -> tuple[str, ...]:
+    """The digests of all names that begin so and were given since then, the newest first."""
     import sqlalchemy
 
-    query = "SELECT digest FROM reference WHERE name LIKE :pattern ORDER BY at_ms DESC, name LIMIT 1"
-    row = connection.execute(sqlalchemy.text(query), {"pattern": f"{prefix}%"}).first()
-    return str(row.digest) if row else ""
+    query = "SELECT digest FROM reference WHERE name LIKE :pattern AND at_ms >= :since_ms ORDER BY at_ms DESC, name"
+    rows = connection.execute(sqlalchemy.text(query), {"pattern": f"{prefix}%", "since_ms": since_ms})
+    return tuple(str(row.digest) for row in rows)

@@ -1,0 +1,267 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Why, or why not, a VM: everything that is known about its last decisions, as data and as text."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
+
+from .._core.clock import format_utc
+from .._core.errors import HeadroomError
+from .._plan.diff import size_text
+from .._plan.explain import decisions_of
+from .._plan.target import DEMANDS, SECONDS_PER_DAY
+from .._policy.explain import explain_settings
+from .._policy.sizing import SizingPolicy, load_policy
+from .._records.forecast import Forecast
+from .._records.plan import Decision, Plan
+from .._records.receipt import FAILED, OWED
+from .._records.snapshot import Snapshot
+from .._store import approvals, holds, journal, references
+from .context import Result
+from .plan import action_summary
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from .._records.vm import VM
+    from .._store.approvals import Approval
+    from .._store.journal import Entry
+    from .context import Context
+
+T = TypeVar("T")
+
+MOST_ACTS = 10  # of the journal, the newest
+PPM_PER_PERCENT = 10_000
+MS_PER_S = 1000
+
+
+def decision(context: Context, *, vm: str, plan: str = "") -> Result:
+    """What the plan (by default the newest that says anything about the VM) decided about it, and what came of it.
+
+    ``vm``: name or unique_id. An artifact that is gone by now leaves its part empty, with a warning. Raises
+    ``decision.none``, ``plan.vm_unknown``, ``plan.vm_ambiguous``, ``artifact.*``.
+    """
+    warnings: list[str] = []
+    with context.database.transaction() as connection:
+        candidates = (plan,) if plan else references.newest_first(connection, "plan/")
+    digest, made, decisions = _find(context, candidates, vm)
+    unique_id = decisions[0].unique_id
+
+    def kept(read: Callable[[], T]) -> Optional[T]:
+        """What an artifact holds, if it is still there."""
+        try:
+            return read()
+        except HeadroomError as error:
+            warnings.append(str(error))
+            return None
+
+    text = kept(lambda: context.artifacts.get_bytes(made.policy).decode())
+    policy = load_policy(text, name=made.policy_name) if text else None
+    lines = text.splitlines() if text else []
+    seen = kept(lambda: _vm(context, made, unique_id))
+    choices = kept(lambda: _choices(context, made, unique_id)) or {}
+    with context.database.transaction() as connection:
+        given = approvals.of_plan(connection, digest)
+        acts = journal.of_vm(connection, unique_id)
+        values: dict[str, Any] = {
+            "vm": {"unique_id": unique_id, "name": decisions[0].vm_name},
+            "plan": {
+                "digest": digest,
+                "purpose": made.purpose,
+                "made_at": made.made_at,
+                "expires_at": made.expires_at,
+                "policy": made.policy,
+                "policy_name": made.policy_name,
+            },
+            "hold": _hold(context, connection, unique_id),
+        }
+    quantiles = _quantiles(policy, seen)
+    values["resources"] = [
+        {
+            "resource": one.resource,
+            "verdict": one.verdict,
+            "code": one.code,
+            "reason": one.reason,
+            "size_now": one.size_now,
+            "size_wanted": one.size_wanted,
+            "policy": _policy_line(made, one, lines),
+            "demand": _demand(one, choices, quantiles),
+            "action": _action(made, one),
+            "approvals": _approvals(one, given, now_ms=round(context.now.timestamp() * MS_PER_S)),
+            "journal": [_act(entry) for entry in acts if (entry.plan, entry.action_id) == (digest, one.action_id)],
+        }
+        for one in decisions
+    ]
+    values["acts"] = [_act(entry) for entry in reversed(acts[-MOST_ACTS:])]
+    values["owed"] = [_act(entry) for entry in acts if entry.state in (OWED, FAILED)]
+    values["settings"] = explain_settings(policy, seen) if policy and seen else ""
+    return Result(changed=False, values={**values, "text": _text(values)}, warnings=tuple(warnings))
+
+
+def _find(context: Context, candidates: tuple[str, ...], vm: str) -> tuple[str, Plan, list[Decision]]:
+    """The first of these plans that says anything about the VM."""
+    unknown: Optional[HeadroomError] = None
+    for digest in candidates:
+        made = context.artifacts.get(Plan, digest)
+        try:
+            return digest, made, decisions_of(made, vm)
+        except HeadroomError as error:
+            if error.code != "plan.vm_unknown":
+                raise
+            unknown = unknown or error
+    raise unknown or HeadroomError(
+        "decision.none", f"No plan says anything about {vm!r}: there is none.", advice="Plan first, or name a plan."
+    )
+
+
+def _vm(context: Context, made: Plan, unique_id: str) -> Optional[VM]:
+    vms = context.artifacts.get(Snapshot, made.snapshot).vms
+    return next((one for one in vms if one.unique_id == unique_id), None)
+
+
+def _choices(context: Context, made: Plan, unique_id: str) -> dict[str, dict[str, Any]]:
+    """By metric: which engine spoke and why, how much of the past is known, and what was used lately."""
+    if not made.forecast:
+        return {}
+    found = (one for one in context.artifacts.get(Forecast, made.forecast).choices if one.unique_id == unique_id)
+    return {
+        one.metric: {
+            "engine": one.engine,
+            "engine_reason": one.reason,
+            "history_s": one.history_s,
+            "coverage_percent": one.coverage_ppm // PPM_PER_PERCENT,
+            "observed_until": one.observed_until,
+            "recent_maximum": None if one.recent_maximum < 0 else one.recent_maximum,
+        }
+        for one in found
+    }
+
+
+def _quantiles(policy: Optional[SizingPolicy], vm: Optional[VM]) -> dict[str, str]:
+    if policy is None or vm is None:
+        return {}
+    return {resource: sizing.quantile for resource, sizing in policy.effective(vm).sizing.items()}
+
+
+def _policy_line(made: Plan, one: Decision, lines: list[str]) -> dict[str, Any]:
+    """The line that decided, as FILE:LINE and in its words; all empty where it is built in or shipped."""
+    line = one.policy_line
+    return {
+        "line": line,
+        "place": f"{made.policy_name or 'policy'}:{line}" if line else "",
+        "text": lines[line - 1].strip() if 0 < line <= len(lines) else "",
+    }
+
+
+def _demand(one: Decision, choices: dict[str, dict[str, Any]], quantiles: dict[str, str]) -> dict[str, Any]:
+    demand = DEMANDS.get(one.resource)
+    if demand is None:
+        return {}
+    upper = {"metric": demand.metric, "upper": one.upper, "quantile": quantiles.get(one.resource, "")}
+    return {**upper, **choices.get(demand.metric, {})}
+
+
+def _action(made: Plan, one: Decision) -> dict[str, Any]:
+    for action in made.actions:
+        if one.action_id and action.action_id == one.action_id:
+            return {
+                **action_summary(action),
+                "after_actions": list(action.after),
+                "inverse": {"operation": action.inverse.operation, "when": action.inverse.when},
+                "not_before": action.not_before,
+                "not_after": action.not_after,
+            }
+    return {}
+
+
+def _approvals(one: Decision, given: tuple[Approval, ...], *, now_ms: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "who": approval.who,
+            "at": _time(approval.at_ms),
+            "expires_at": _time(approval.expires_at_ms),
+            "expired": approval.expires_at_ms <= now_ms,
+        }
+        for approval in given
+        if one.action_id and one.action_id in approval.actions
+    ]
+
+
+def _hold(context: Context, connection: Connection, unique_id: str) -> dict[str, str]:
+    hold = holds.active(context.database, connection).get(unique_id)
+    if hold is None:
+        return {}
+    until = "" if hold.until_ms is None else _time(hold.until_ms)
+    return {"who": hold.who, "reason": hold.reason, "until": until}
+
+
+def _act(entry: Entry) -> dict[str, Any]:
+    return {
+        "run_id": entry.run_id,
+        "plan": entry.plan,
+        "action_id": entry.action_id,
+        "resource": entry.resource,
+        "direction": entry.direction,
+        "state": entry.state,
+        "code": entry.code,
+        "message": entry.message,
+        "begun_at": _time(entry.begun_at_ms),
+        "updated_at": _time(entry.updated_at_ms),
+    }
+
+
+def _time(ms: int) -> str:
+    return format_utc(datetime.fromtimestamp(ms // MS_PER_S, timezone.utc))
+
+
+def _text(values: dict[str, Any]) -> str:
+    """The same for people."""
+    vm, plan, hold = values["vm"], values["plan"], values["hold"]
+    lines = [f"{vm['name']} ({vm['unique_id']}), plan of {plan['made_at']}, expires {plan['expires_at']}"]
+    for one in values["resources"]:
+        lines += [f"  {line}" for line in _resource_lines(one)]
+    if hold:
+        until = f" until {hold['until']}" if hold["until"] else ""
+        lines.append(f"  held by {hold['who']}{until}: {hold['reason']}")
+    lines += [f"  OWED since {act['updated_at']}: {_act_line(act)}" for act in values["owed"]]
+    lines += [f"  {act['updated_at']}: {_act_line(act)}" for act in values["acts"]]
+    return "\n".join([*lines, ""])
+
+
+def _resource_lines(one: dict[str, Any]) -> list[str]:
+    name, policy, demand, action = one["resource"], one["policy"], one["demand"], one["action"]
+    place = f"{policy['place']}: {policy['text']}" if policy["place"] else "shipped or built in"
+    lines = [
+        f"{name}: {one['verdict']} ({one['code']}; {place})",
+        f"  has {size_text(name, one['size_now'])}, wanted {size_text(name, one['size_wanted'])}",
+        f"  because {one['reason']}",
+    ]
+    if demand.get("upper") is not None:
+        lines.append(f"  forecast of {demand['metric']}: at most {demand['upper']} (quantile {demand['quantile']})")
+    if "engine" in demand:
+        known = f"{demand['history_s'] / SECONDS_PER_DAY:.1f} days, {demand['coverage_percent']} % of them"
+        lately = "unknown" if demand["recent_maximum"] is None else demand["recent_maximum"]
+        lines += [
+            f"  by the engine {demand['engine']}: {demand['engine_reason']}",
+            f"  known for {known}, until {demand['observed_until'] or '-'}; its last hour's maximum is {lately}",
+        ]
+    if action:
+        window = f", from {action['not_before']} until {action['not_after']}" if action["not_before"] else ""
+        waits = f", after {', '.join(action['after_actions'])}" if action["after_actions"] else ""
+        lines.append(
+            f"  {action['action_id']}: {action['operation']} to {size_text(name, action['after'])}, "
+            f"mode {action['mode']}, undone {action['inverse']['when']}{window}{waits}"
+        )
+        lines += [
+            f"  approved by {given['who']} until {given['expires_at']}{', which is over' if given['expired'] else ''}"
+            for given in one["approvals"]
+        ] or ["  approved by nobody"]
+        lines += [f"  {act['updated_at']}: {_act_line(act)}" for act in one["journal"]] or ["  not begun"]
+    return lines
+
+
+def _act_line(act: dict[str, Any]) -> str:
+    why = f": {act['message']} [{act['code']}]" if act["code"] else ""
+    return f"{act['direction']} {act['resource']} {act['state']}{why} ({act['action_id']} of run {act['run_id']})"

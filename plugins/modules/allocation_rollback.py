@@ -6,19 +6,24 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: allocation_rollback
-short_description: Undo what a receipt's run did
+short_description: Undo what a run, or all that was done of a plan, did
 version_added: 0.1.0
 description:
-  - Plans the inverse of every action that the receipt calls done on a fresh snapshot, approves it as the caller, and
-    applies it.
+  - Plans the inverse of every action that is done on a fresh snapshot, approves it as the caller, and applies it.
   - An action that is undone already, or whose VM changed since, is reported and left. A second run changes nothing.
 options:
   receipt:
     description:
-      - Digest of the receipt.
+      - Digest of the receipt of the run to undo.
       - Taken from the variable C(headroom_receipt).
+      - Either this or O(plan) is required.
     type: str
-    required: true
+  plan:
+    description:
+      - Digest of a plan. All that the journal calls done of it is undone, whichever runs did it; so also what a run did
+        that died before it wrote a receipt.
+      - Taken from the variable C(headroom_plan) where there is no receipt.
+    type: str
 attributes:
   check_mode:
     support: full
@@ -38,6 +43,11 @@ EXAMPLES = r"""
 - name: Undo an apply
   headroom.fleet.allocation_rollback:
     receipt: "{{ applied.receipt }}"
+  run_once: true
+
+- name: Undo all that was done of a plan
+  headroom.fleet.allocation_rollback:
+    plan: "{{ planned.plan }}"
   run_once: true
 """
 
@@ -103,6 +113,11 @@ outcomes:
       code: ''
       message: ''
       finished_at: '2026-01-31T12:00:04Z'
+left:
+  description: Decisions about what was not undone, each with its C(code) and C(reason).
+  returned: success
+  type: list
+  elements: dict
 run_id:
   description: Name of the run.
   returned: success
@@ -116,12 +131,18 @@ from ansible_collections.headroom.fleet.plugins.module_utils._jobs.apply import 
 
 
 def main() -> None:
-    spec = {"receipt": {"type": "str", "required": True}}
+    which = ("receipt", "plan")
     run_acts(
         lambda context, params, stop, terms: rollback(
-            context, receipt=params["receipt"], stop=stop, terms=terms, workers=params["workers"]
+            context,
+            **{name: params[name] or "" for name in which},
+            stop=stop,
+            terms=terms,
+            workers=params["workers"],
         ),
-        {**ENDPOINTS, **spec},
+        {**ENDPOINTS, **{name: {"type": "str"} for name in which}},
+        mutually_exclusive=[which],
+        required_one_of=[which],
     )
 
 

@@ -15,7 +15,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._jobs.backfill impo
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.collect import collect
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.forecast import forecast
 from ansible_collections.headroom.fleet.plugins.module_utils._records.forecast import Forecast
-from ansible_collections.headroom.fleet.plugins.module_utils._records.series import Sample, Series
+from ansible_collections.headroom.fleet.plugins.module_utils._records.series import COUNTERS, METRICS, Sample, Series
 from ansible_collections.headroom.fleet.plugins.module_utils._store.artifacts import ArtifactStore
 from ansible_collections.headroom.fleet.plugins.module_utils._store.series import SeriesStore
 from ansible_collections.headroom.fleet.plugins.module_utils._store.tables import table_from_bytes
@@ -24,7 +24,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._telemetry.history 
 from .fleets import Fleet
 
 DAY_S = 86_400  # as the interval of live collections: two of a test then never fall into two intervals
-CPU, DELAY, MEMORY = "cpu_millicores", "cpu_delay_millicores", "memory_used_mib"
+CPU, MEMORY = "cpu_millicores", "memory_used_mib"
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 SHORT = {"duration_s": 1.6, "step_s": 0.2, "interval_s": DAY_S}  # nine samples; a busy machine may lose some
 
@@ -58,7 +58,8 @@ def test_a_collection_finds_the_load_of_every_vm(tmp_path, series):
     assert 5 <= rows["fake/u0", CPU]["samples"] <= 8
     assert 11 <= rows["fake/u0", CPU]["coverage_ppm"] <= 20  # 1.6 s of a day are 18 ppm
     assert result.unique_ids == ("fake/u0", "fake/u1")
-    assert result.silent == {DELAY: ("fake/u0", "fake/u1"), MEMORY: ("fake/u1",)}
+    assert result.silent.pop(MEMORY) == ("fake/u1",)
+    assert result.silent == dict.fromkeys(set(METRICS) - {CPU, MEMORY}, ("fake/u0", "fake/u1"))
     assert result.samples > 12
     assert result.rows == 3
     assert serious(result) == []
@@ -85,6 +86,92 @@ def test_an_endpoint_that_fails_midway_leaves_a_gap_and_the_others_land(tmp_path
     for vm in ("a/u0", "b/u0"):  # what could not be asked is unknown, not 0
         assert rows[vm, CPU]["mean"] == pytest.approx(500, rel=0.01)
     assert serious(result) == [("b", "endpoint", "endpoint.unreachable")]
+
+
+def test_every_metric_goes_all_the_way(tmp_path, series):
+    fleet = Fleet(tmp_path / "fleet.json", vms=1)
+    fleet.change("u0", load={metric: 1000 + number for number, metric in enumerate(METRICS)})
+    result = collect([fleet.endpoint], series=series, guest_agent=True, **SHORT)
+    rows = live(series)
+    # Guests are asked each 30 s: within this collection once, and one reading has no length.
+    expected = {metric for metric in METRICS if not metric.startswith("guest_")}
+    assert {metric for _unused, metric in rows} == expected
+    for number, metric in enumerate(METRICS):
+        if metric in expected:
+            assert rows["fake/u0", metric]["mean"] == pytest.approx(
+                1000 + number, rel=0.01 if metric in COUNTERS else 0
+            )
+    assert set(result.silent) == set(METRICS) - expected
+
+
+class Played:
+    """Time that passes when somebody sleeps, in which an endpoint's answers are there at once."""
+
+    def __init__(self, begin):
+        self.begin, self.passed_s = begin, 0.0
+
+    def clock(self):
+        return self.begin + timedelta(seconds=self.passed_s)
+
+    def monotonic(self):
+        return self.passed_s
+
+    def sleep(self, seconds):
+        self.passed_s += seconds
+        threading.Event().wait(0.02)  # for the thread that samples
+
+    def open_reader(self, _endpoint):
+        return self
+
+    def sample(self):
+        return (Sample("a/u", self.clock(), "b", {CPU: {"": round(self.passed_s * 10**9)}}, {MEMORY: 5}),)
+
+    def sample_guests(self):
+        return (Sample("a/u", self.clock(), "b", {}, {"guest_load_milli": 700}, "agent"),)
+
+    def close(self):
+        pass
+
+
+def play(series, monkeypatch, *, duration_s, progress=lambda _unused: None):
+    played = Played(datetime(2026, 3, 2, 12, 1, tzinfo=UTC))
+    monkeypatch.setattr(collect_module, "open_reader", played.open_reader)
+    result = collect(
+        [collect_module.Endpoint(name="a", uri="played://")],
+        series=series,
+        duration_s=duration_s,
+        step_s=10,
+        interval_s=300,
+        guest_agent=True,
+        clock=played.clock,
+        monotonic=played.monotonic,
+        sleep=played.sleep,
+        progress=progress,
+    )
+    table = series.read(None, start=played.begin.replace(minute=0), end=played.begin + timedelta(1), interval_s=300)
+    return result, table.to_pylist()
+
+
+def test_intervals_are_stored_as_they_end_and_each_once(series, monkeypatch):
+    versions = []
+
+    def look(_unused):
+        table = series.read(None, start=NOW, end=NOW + timedelta(1), interval_s=300)
+        versions.append(sorted({row["ds"].minute for row in table.to_pylist()}))
+
+    result, rows = play(series, monkeypatch, duration_s=840, progress=look)
+    of_cpu = [row for row in rows if row["metric"] == CPU]
+    assert [(row["ds"].minute, row["mean"], row["maximum"]) for row in of_cpu] == [
+        (0, 1000.0, 1000.0),
+        (5, 1000.0, 1000.0),
+        (10, 1000.0, 1000.0),
+    ]
+    coverage = [row["coverage_ppm"] / 1e6 for row in of_cpu]
+    assert coverage == pytest.approx([0.8, 1.0, 1.0], abs=0.2)  # a busy machine may lose some
+    assert {tuple(minutes) for minutes in versions} >= {(), (0,), (0, 5)}
+    assert result.rows == len(rows)
+    assert {row["metric"] for row in rows} == {CPU, MEMORY, "guest_load_milli"}
+    assert "guest_load_milli" not in result.silent
 
 
 def test_a_broken_connection_is_closed_and_made_anew(tmp_path, series, monkeypatch):
@@ -271,7 +358,7 @@ def test_live_samples_reach_the_forecast_of_the_interval_under_way(tmp_path, ser
 def test_samples_of_a_restart_are_never_subtracted(series, monkeypatch):
     start = datetime.now(UTC)
     readings = iter(
-        Sample("a/u", start + timedelta(seconds=n), "boot1" if n < 3 else "boot2", cpu_time_ns=n * 10**9)
+        Sample("a/u", start + timedelta(seconds=n), "boot1" if n < 3 else "boot2", {CPU: {"": n * 10**9}})
         for n in range(6)
     )
 

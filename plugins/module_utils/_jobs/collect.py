@@ -15,11 +15,12 @@ from .._core.errors import HeadroomError
 from .._core.needs import needs
 from .._platform.base import Endpoint, Reader
 from .._platform.registry import open_reader
-from .._records.series import METRICS, Sample
+from .._records.series import AGENT, HOST, METRICS, PERIODS_S, Sample
 from .._records.snapshot import Gap
+from .._store.delta import NO_VERSION
 from .._store.series import SeriesStore
 from .._telemetry.intervals import combined, intervals
-from .._telemetry.rates import Steps, rates
+from .._telemetry.rates import rates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +52,7 @@ def collect(
     duration_s: float = 60,
     step_s: float = 5,
     interval_s: int = 300,
+    guest_agent: bool = False,
     clock: Callable[[], datetime] = utc_now,
     monotonic: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
@@ -58,8 +60,10 @@ def collect(
 ) -> Collection:
     """Sample every ``step_s`` for ``duration_s``, each endpoint on its own: one that is slow or fails delays no other.
 
-    An endpoint that fails is asked again at the next step; what lies between is a gap, never filled. Raises what
-    ``SeriesStore.merge`` raises, and ``collect.times``.
+    An endpoint that fails is asked again at the next step; what lies between is a gap, never filled. Intervals are
+    stored as they end, so that a long collection loses little when it dies and holds little in memory. With
+    ``guest_agent`` the guests are asked as well, on connections of their own. Raises what ``SeriesStore.merge``
+    raises, and ``collect.times``.
     """
     if not 0 < step_s <= duration_s:
         raise HeadroomError(
@@ -68,36 +72,105 @@ def collect(
             advice="Give a duration of at least one step; 60 s and 5 s are usual.",
         )
     started_at = format_utc(clock())
+    gathered = _Gathered(series, step_s=step_s, interval_s=interval_s)
     sources = [_Source(endpoint) for endpoint in endpoints]
+    if guest_agent:
+        sources += [_Source(endpoint, kind=AGENT) for endpoint in endpoints]
     rounds = int(duration_s / step_s) + 1
-    pool = ThreadPoolExecutor(max_workers=max(1, min(THREADS, len(sources))), thread_name_prefix="sample")
+    pools = {
+        kind: ThreadPoolExecutor(max_workers=max(1, min(THREADS, len(endpoints))), thread_name_prefix=kind)
+        for kind in (HOST, AGENT)  # apart, so that no guest holds up a host
+    }
     begin = monotonic()
     try:
         for number in range(rounds):
             sleep(max(0.0, begin + number * step_s - monotonic()))
             for source in sources:
-                source.ask(pool)
+                source.ask(pools[source.kind], at_s=number * step_s)
+            gathered.add(sources, now=clock())
             progress(f"sample {number + 1} of {rounds}")
         wait([source.pending for source in sources if source.pending], timeout=step_s)
     finally:
         for source in sources:
             source.finish()
-        pool.shutdown(wait=False, cancel_futures=True)
-    samples = [sample for source in sources for sample in source.samples]
-    steps = rates(samples, step_s=step_s)
-    table = intervals(steps, interval_s=interval_s)
-    version = series.merge(_joined(table, series=series, interval_s=interval_s))
-    silent = {metric: _silent(steps, metric) for metric in METRICS}
+        for pool in pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
+    gathered.add(sources, now=clock())
+    gathered.store()
     return Collection(
         started_at=started_at,
         finished_at=format_utc(clock()),
-        samples=len(samples),
-        rows=table.num_rows,
-        version=version,
-        unique_ids=steps.unique_ids,
-        silent={metric: unique_ids for metric, unique_ids in silent.items() if unique_ids},
+        samples=gathered.samples,
+        rows=gathered.rows,
+        version=gathered.version,
+        unique_ids=tuple(sorted(gathered.unique_ids)),
+        silent=gathered.silent(),
         gaps=tuple(gap for source in sources for gap in source.gaps.values()),
     )
+
+
+class _Gathered:
+    """What was sampled: intervals that have ended are stored, samples of the one under way are kept."""
+
+    def __init__(self, series: SeriesStore, *, step_s: float, interval_s: int) -> None:
+        self.unique_ids: set[str] = set()
+        self.samples = 0
+        self.rows = 0
+        self.version = NO_VERSION
+        self._series, self._step_s, self._interval_s = series, step_s, interval_s
+        self._heard: set[tuple[str, str]] = set()  # VM, metric
+        self._kept: list[Sample] = []
+        self._stored_s = 0  # intervals that begin before are stored
+        self._slot: Optional[int] = None  # the interval under way, counted from the epoch
+
+    def add(self, sources: Sequence[_Source], *, now: datetime) -> None:
+        """Take what the sources have. An interval is over when its successor is a step old."""
+        for source in sources:
+            self._kept += source.samples
+            self.samples += sum(sample.source == HOST for sample in source.samples)
+            source.samples = []
+        slot = int(now.timestamp() - self._step_s) // self._interval_s
+        if self._slot is None:
+            self._slot = slot
+        elif slot > self._slot:  # a clock that was set back ends no interval
+            self.store(before_s=slot * self._interval_s)
+            self._slot = slot
+
+    def silent(self) -> dict[str, tuple[str, ...]]:
+        """Metric -> VMs that gave no rate of it."""
+        found = {
+            metric: tuple(one for one in sorted(self.unique_ids) if (one, metric) not in self._heard)
+            for metric in METRICS
+        }
+        return {metric: unique_ids for metric, unique_ids in found.items() if unique_ids}
+
+    def store(self, *, before_s: Optional[int] = None) -> None:
+        """Store the intervals that are not stored yet: those that begin before this time, or all."""
+        with needs("pyarrow"):
+            import pyarrow as pa
+            import pyarrow.compute as pc
+        steps = rates(self._kept, step_s=self._step_s)
+        self.unique_ids.update(steps.unique_ids)
+        table = intervals(steps, interval_s=self._interval_s)
+        utc = pa.timestamp("us", "UTC")
+        table = table.filter(pc.greater_equal(table["ds"], pa.scalar(self._stored_s * 1_000_000, utc)))
+        if before_s is not None:
+            table = table.filter(pc.less(table["ds"], pa.scalar(before_s * 1_000_000, utc)))
+            self._stored_s, self._kept = before_s, _needed(self._kept, before_s)
+        self._heard.update(zip(table["unique_id"].to_pylist(), table["metric"].to_pylist()))
+        self.rows += table.num_rows
+        self.version = self._series.merge(_joined(table, series=self._series, interval_s=self._interval_s))
+
+
+def _needed(samples: Sequence[Sample], end_s: int) -> list[Sample]:
+    """Of each VM and source the samples from the last one before ``end_s`` on."""
+    first: dict[tuple[str, str], int] = {}
+    for number, sample in enumerate(samples):
+        if sample.taken_at.timestamp() < end_s:
+            first[sample.unique_id, sample.source] = number
+    return [
+        sample for number, sample in enumerate(samples) if number >= first.get((sample.unique_id, sample.source), 0)
+    ]
 
 
 def _joined(table: pa.Table, *, series: SeriesStore, interval_s: int) -> pa.Table:
@@ -116,24 +189,22 @@ def _joined(table: pa.Table, *, series: SeriesStore, interval_s: int) -> pa.Tabl
     return combined(known, table)
 
 
-def _silent(steps: Steps, metric: str) -> tuple[str, ...]:
-    heard = {steps.unique_ids[vm] for vm in steps.vm[steps.metric == steps.metrics.index(metric)].tolist()}
-    return tuple(unique_id for unique_id in steps.unique_ids if unique_id not in heard)
-
-
 class _Source:
     """One endpoint while it is sampled. Its reader is used by one thread at a time: a call waits for the last one."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, *, kind: str = HOST) -> None:
         self.endpoint = endpoint
+        self.kind = kind
         self.samples: list[Sample] = []
         self.gaps: dict[str, Gap] = {}
         self.pending: Optional[Future[tuple[Sample, ...]]] = None
         self._reader: Optional[Reader] = None
+        self._due_s = 0.0  # since the begin
 
-    def ask(self, pool: ThreadPoolExecutor) -> None:
-        """Take the last answer and ask again, unless the last call is still under way."""
-        if self._settled():
+    def ask(self, pool: ThreadPoolExecutor, *, at_s: float) -> None:
+        """Take the last answer and ask again when it is time, unless the last call is still under way."""
+        if self._settled() and at_s >= self._due_s:
+            self._due_s = at_s + PERIODS_S.get(self.kind, 0.0)
             self.pending = pool.submit(self._sample)
 
     def finish(self) -> None:
@@ -145,7 +216,8 @@ class _Source:
         if self.pending is None:
             return True
         if not self.pending.done():
-            self._gap("telemetry.slow", "It did not answer within the step.")
+            if self.kind == HOST:  # guests may take their time
+                self._gap("telemetry.slow", "It did not answer within the step.")
             return False
         try:
             self.samples.extend(self.pending.result())
@@ -158,7 +230,7 @@ class _Source:
     def _sample(self) -> tuple[Sample, ...]:
         if self._reader is None:
             self._reader = open_reader(self.endpoint)
-        return self._reader.sample()
+        return self._reader.sample() if self.kind == HOST else self._reader.sample_guests()
 
     def _close(self) -> None:
         if self._reader is not None:

@@ -55,6 +55,9 @@ class Reader(Protocol):
     def sample(self) -> tuple[Sample, ...]:
         """Counters of every running VM, in one call. Raises EndpointError."""
 
+    def sample_guests(self) -> tuple[Sample, ...]:
+        """What the guests themselves say, as far as they can be asked. It may take long. Raises EndpointError."""
+
     def close(self) -> None:
         """Let go of the connection; never raises."""
 

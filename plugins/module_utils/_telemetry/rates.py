@@ -1,22 +1,23 @@
 # Copyright: (c) 2026, Headroom contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Samples to rates: counters to millicores, readings of memory to memory used.
+"""Samples to rates: counters to what they count per time, readings as they are.
 
-Between two neighbouring samples of a VM there is a step with a rate, or there is nothing. Nothing, and never 0, is what
-follows from a restart (another boot_id, or a counter that fell), a clock that did not advance, a gap of more than
-``LONGEST_GAP_STEPS`` steps, and a value that was not to be had.
+Between two neighbouring samples of a VM and source there is a step with a rate, or there is nothing. Nothing, and never
+0, is what follows from a restart (another boot_id, or a counter that fell), a device that came or went, a clock that
+did not advance, a gap of more than ``LONGEST_GAP_STEPS`` steps, and a value that was not to be had.
 """
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Callable, Optional
+from typing import TYPE_CHECKING, Optional
 
 from .._core.needs import needs
-from .._records.series import CPU_DELAY_MILLICORES, CPU_MILLICORES, MEMORY_USED_MIB, Sample
+from .._records.series import COUNTERS, METRICS, PERIODS_S, Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     import numpy as np
@@ -25,24 +26,6 @@ if TYPE_CHECKING:
     Integers = npt.NDArray[np.int64]
 
 LONGEST_GAP_STEPS = 3  # two lost samples in a row are bridged, for a counter lost nothing; more is not "now" any more
-
-# Counters, in nanoseconds of CPU time. ns per us of wall time = thousandths of a core.
-COUNTERS: dict[str, Callable[[Sample], Optional[int]]] = {
-    CPU_MILLICORES: lambda sample: sample.cpu_time_ns,
-    CPU_DELAY_MILLICORES: lambda sample: sample.cpu_delay_ns,
-}
-
-
-def memory_used_mib(sample: Sample) -> Optional[int]:
-    """Return what the guest could not give back; None where it does not report, or reports nonsense."""
-    available, usable = sample.memory_available_mib, sample.memory_usable_mib
-    if available is None or usable is None or usable > available:
-        return None
-    return available - usable
-
-
-# Readings that hold at an instant; a step takes the reading at its end.
-GAUGES: dict[str, Callable[[Sample], Optional[int]]] = {MEMORY_USED_MIB: memory_used_mib}
 
 
 @dataclass(frozen=True)
@@ -58,48 +41,70 @@ class Steps:
     value: npt.NDArray[np.float64]  # in the metric's unit
 
 
+class StepsBuilder:
+    """Gathers steps one by one; 40 bytes each."""
+
+    def __init__(self) -> None:
+        self._vms: dict[str, int] = {}
+        self._keys = tuple(array("q") for _unused in range(4))
+        self._values = array("d")
+
+    def know(self, unique_id: str) -> None:
+        """Name a VM, whether or not it has a step."""
+        self._vms.setdefault(unique_id, len(self._vms))
+
+    def add(self, unique_id: str, metric: int, start_us: int, end_us: int, value: float) -> None:
+        """Add one step; ``metric`` is the place in METRICS."""
+        vm = self._vms.setdefault(unique_id, len(self._vms))
+        for column, one in zip(self._keys, (vm, metric, start_us, end_us)):
+            column.append(one)
+        self._values.append(value)
+
+    def steps(self) -> Steps:
+        """All of them, in the order in which they were added."""
+        with needs("numpy"):
+            import numpy as np
+        vm, metric, start_us, end_us = (np.array(column) for column in self._keys)
+        unique_ids = sorted(self._vms)
+        place = np.empty(len(unique_ids), dtype=np.int64)
+        place[[self._vms[unique_id] for unique_id in unique_ids]] = np.arange(len(unique_ids))
+        return Steps(tuple(unique_ids), METRICS, place[vm], metric, start_us, end_us, np.array(self._values))
+
+
 def rates(samples: Iterable[Sample], *, step_s: float) -> Steps:
-    """Turn samples, in the order in which they were taken, into steps. ``step_s`` is the intended distance."""
-    with needs("numpy"):
-        import numpy as np
-    taken = list(samples)
-    unique_ids = tuple(sorted({sample.unique_id for sample in taken}))
-    vm_of = {unique_id: place for place, unique_id in enumerate(unique_ids)}
-    boots: dict[str, int] = {}
-    vm = np.array([vm_of[sample.unique_id] for sample in taken], dtype=np.int64)
-    boot = np.array([boots.setdefault(sample.boot_id, len(boots)) for sample in taken], dtype=np.int64)
-    time_us = np.array([_epoch_us(sample.taken_at) for sample in taken], dtype=np.int64)
-    order = np.argsort(vm, kind="stable")  # per VM in the order taken: sorting by time would hide a clock set back
-    vm, boot, time_us = vm[order], boot[order], time_us[order]
-    elapsed_us = np.diff(time_us)
-    sound = (
-        (vm[1:] == vm[:-1])
-        & (boot[1:] == boot[:-1])
-        & (elapsed_us > 0)
-        & (elapsed_us <= LONGEST_GAP_STEPS * step_s * 1_000_000)
-    )
-    metrics = (*COUNTERS, *GAUGES)
-    columns: list[tuple[Integers, int, npt.NDArray[np.float64]]] = []
-    for place, metric in enumerate(metrics):
-        reading = COUNTERS.get(metric) or GAUGES[metric]
-        value = np.array([reading(sample) for sample in taken], dtype=np.float64)[order]  # None becomes NaN
-        if metric in COUNTERS:
-            rise = np.diff(value)
-            at = np.flatnonzero(sound & (rise >= 0))  # NaN is neither
-            columns.append((at, place, rise[at] / elapsed_us[at]))
-        else:
-            at = np.flatnonzero(sound & ~np.isnan(value[1:]))
-            columns.append((at, place, value[1:][at]))
-    at = np.concatenate([rows for rows, *_unused in columns])
-    return Steps(
-        unique_ids=unique_ids,
-        metrics=metrics,
-        vm=vm[:-1][at],
-        metric=np.concatenate([np.full(len(rows), place, dtype=np.int64) for rows, place, _unused in columns]),
-        start_us=time_us[:-1][at],
-        end_us=time_us[1:][at],
-        value=np.concatenate([values for *_unused, values in columns]),
-    )
+    """Turn samples into steps, per VM in the order taken: sorting by time would hide a clock that was set back.
+
+    ``step_s`` is the intended distance of two samples. A step takes a reading at its end.
+    """
+    place = {metric: number for number, metric in enumerate(METRICS)}
+    builder = StepsBuilder()
+    last: dict[tuple[str, str], Sample] = {}
+    for sample in samples:
+        builder.know(sample.unique_id)
+        before = last.get((sample.unique_id, sample.source))
+        last[sample.unique_id, sample.source] = sample
+        if before is None or before.boot_id != sample.boot_id:
+            continue
+        start_us, end_us = _epoch_us(before.taken_at), _epoch_us(sample.taken_at)
+        longest_s = LONGEST_GAP_STEPS * max(step_s, PERIODS_S.get(sample.source, 0.0))
+        if not 0 < end_us - start_us <= longest_s * 1_000_000:
+            continue
+        for metric, counts in sample.counters.items():
+            rise = _rise(before.counters.get(metric), counts)
+            if rise is not None:
+                value = rise * COUNTERS[metric] / (end_us - start_us)
+                builder.add(sample.unique_id, place[metric], start_us, end_us, value)
+        for metric, reading in sample.gauges.items():
+            builder.add(sample.unique_id, place[metric], start_us, end_us, reading)
+    return builder.steps()
+
+
+def _rise(before: Optional[Mapping[str, int]], after: Mapping[str, int]) -> Optional[int]:
+    """How much was counted on all devices together; None where one came, went or began anew."""
+    if before is None or before.keys() != after.keys():
+        return None
+    rises = [count - before[device] for device, count in after.items()]
+    return None if any(rise < 0 for rise in rises) else sum(rises)
 
 
 def _epoch_us(moment: datetime) -> int:

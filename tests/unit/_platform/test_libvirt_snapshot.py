@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import EndpointError, HeadroomError
 from ansible_collections.headroom.fleet.plugins.module_utils._platform.base import Endpoint
-from ansible_collections.headroom.fleet.plugins.module_utils._platform.libvirt import snapshot, telemetry
+from ansible_collections.headroom.fleet.plugins.module_utils._platform.libvirt import snapshot
 from ansible_collections.headroom.fleet.plugins.module_utils._platform.libvirt.description import Agent
 from ansible_collections.headroom.fleet.plugins.module_utils._records.codec import decode, encode
 from ansible_collections.headroom.fleet.plugins.module_utils._records.host import NumaCell
@@ -34,18 +33,6 @@ CAPABILITIES = """\
   </host>
 </capabilities>
 """
-NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
-STATS = {
-    "cpu.time": 8_088_960_000,
-    "vcpu.current": 2,
-    "vcpu.0.delay": 5,
-    "vcpu.1.delay": 7,
-    "vcpu.1.wait": 1000,
-    "vcpu.12.delay": 11,
-    "balloon.available": 257_500,
-    "balloon.usable": 218_999,
-    "balloon.last-update": int(NOW.timestamp()) - 5,
-}
 
 
 def host() -> Any:
@@ -103,31 +90,3 @@ def test_what_the_agent_cannot_mean() -> None:
     with pytest.raises(HeadroomError) as error:
         snapshot.read_agent({"vcpus": "0-x", "online": "0"})
     assert error.value.code == "vm.unreadable"
-
-
-def sampled(**changes: Any) -> Any:
-    stats = {key: value for key, value in {**STATS, **changes}.items() if value is not None}
-    return telemetry.read_sample(ENDPOINT, "u", boot=7, stats=stats, taken_at=NOW)
-
-
-def test_a_sample_adds_up_the_delays_and_counts_whole_mib() -> None:
-    found = sampled()
-    assert (found.unique_id, found.boot_id, found.taken_at) == ("east/u", "7", NOW)
-    assert (found.cpu_time_ns, found.cpu_delay_ns) == (8_088_960_000, 23)
-    assert (found.memory_available_mib, found.memory_usable_mib) == (251, 213)
-
-
-@pytest.mark.safety(rule=2)
-@pytest.mark.parametrize("age_s", [telemetry.STALE_S + 1, -telemetry.STALE_S - 1, NOW.timestamp()])
-def test_stale_memory_statistics_are_none(age_s: float) -> None:
-    found = sampled(**{"balloon.last-update": int(NOW.timestamp() - age_s)})
-    assert (found.memory_available_mib, found.memory_usable_mib) == (None, None)
-    assert found.cpu_time_ns is not None
-
-
-def test_what_libvirt_does_not_say_is_none_and_not_zero() -> None:
-    silent = telemetry.read_sample(ENDPOINT, "u", boot=7, stats={"vcpu.0.wait": 3}, taken_at=NOW)
-    assert (silent.cpu_time_ns, silent.cpu_delay_ns) == (None, None)
-    assert (silent.memory_available_mib, silent.memory_usable_mib) == (None, None)
-    old_guest = sampled(**{"balloon.usable": None})
-    assert (old_guest.memory_available_mib, old_guest.memory_usable_mib) == (251, None)

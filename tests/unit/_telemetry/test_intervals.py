@@ -106,7 +106,7 @@ def test_a_mean_of_equal_rates_is_not_above_the_maximum():
 def test_from_samples_to_intervals(interval_s):
     used = [100 * n + (5_000 if n >= 60 else 0) for n in range(121)]  # 20 millicores, one burst at 300 s
     samples = [
-        Sample("lab/a", START + timedelta(seconds=5 * n), "b", cpu_time_ns=value * 1_000_000)
+        Sample("lab/a", START + timedelta(seconds=5 * n), "b", {"cpu_millicores": {"": value * 1_000_000}})
         for n, value in enumerate(used)
     ]
     table = intervals(rates(samples, step_s=5), interval_s=interval_s).to_pylist()

@@ -6,16 +6,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ansible_collections.headroom.fleet.plugins.module_utils._records.series import Sample
+from ansible_collections.headroom.fleet.plugins.module_utils._records.series import BALLOON, COUNTERS, Sample
 from ansible_collections.headroom.fleet.plugins.module_utils._telemetry.rates import rates
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND_NS = 1_000_000_000
 
 
-def sample(at_s, cpu_s=None, boot="b1", vm="lab/a", **other):
-    cpu_time_ns = None if cpu_s is None else round(cpu_s * SECOND_NS)
-    return Sample(vm, START + timedelta(seconds=at_s), boot, cpu_time_ns=cpu_time_ns, **other)
+def sample(at_s, cpu_s=None, boot="b1", vm="lab/a", counters=None, **other):
+    counters = dict(counters or {})
+    if cpu_s is not None:
+        counters["cpu_millicores"] = {"": round(cpu_s * SECOND_NS)}
+    return Sample(vm, START + timedelta(seconds=at_s), boot, counters, **other)
 
 
 def found(*samples, metric="cpu_millicores", step_s=5.0):
@@ -39,7 +41,7 @@ def test_a_counter_becomes_millicores():
 
 def test_vms_that_interleave_are_told_apart():
     got = found(sample(0, 10, vm="lab/b"), sample(0, 100), sample(5, 20, vm="lab/b"), sample(5, 101))
-    assert got == [("lab/a", 0, 5, 200.0), ("lab/b", 0, 5, 2000.0)]
+    assert sorted(got) == [("lab/a", 0, 5, 200.0), ("lab/b", 0, 5, 2000.0)]
 
 
 @pytest.mark.parametrize(
@@ -72,25 +74,63 @@ def test_a_clock_set_forward_or_a_long_gap_gives_no_rate():
     assert found(sample(0, 10), sample(15, 25)) == [("lab/a", 0, 15, 1000.0)]  # two lost samples are bridged
 
 
-def test_delay_is_a_rate_of_its_own():
-    samples = [sample(0, 1, cpu_delay_ns=0), sample(5, 2, cpu_delay_ns=SECOND_NS), sample(10, 3)]
-    assert found(*samples, metric="cpu_delay_millicores") == [("lab/a", 0, 5, 200.0)]
+def test_devices_of_a_vm_add_up_in_the_unit_of_the_metric():
+    def counted(at_s, **devices):
+        return sample(at_s, counters=dict.fromkeys(COUNTERS, devices))
+
+    samples = [counted(0, a=1000, b=0), counted(5, a=1500, b=1_000_000)]
+    for metric, factor in COUNTERS.items():
+        assert found(*samples, metric=metric) == [("lab/a", 0, 5, 1_000_500 * factor / 5_000_000)]
+    assert {COUNTERS[metric] for metric in COUNTERS if metric.endswith("_bits_per_s")} == {8_000_000}
 
 
-def test_memory_used_is_available_less_usable():
-    def reading(at_s, available, usable, boot="b1"):
-        return sample(at_s, boot=boot, memory_available_mib=available, memory_usable_mib=usable)
+@pytest.mark.parametrize(
+    ("before", "after"),
+    {
+        "unplugged": ({"a": 10, "b": 10}, {"a": 900}),
+        "plugged": ({"a": 10}, {"a": 20, "b": 900}),
+        "another in its place": ({"a": 10}, {"b": 900}),
+        "one began anew while the other rose": ({"a": 10, "b": 10}, {"a": 5, "b": 900}),
+    }.values(),
+)
+def test_a_device_that_came_went_or_began_anew_makes_that_step_unknown(before, after):
+    metric = "disk_read_iops"
+    samples = [sample(5 * n, n, counters={metric: devices}) for n, devices in enumerate([before, before, after, after])]
+    assert found(*samples, metric=metric) == [("lab/a", 0, 5, 0.0), ("lab/a", 10, 15, 0.0)]
+    assert len(found(*samples)) == 3  # other metrics go on
 
-    samples = [
-        reading(0, 1000, 600),
-        reading(5, 1000, 700),
-        reading(10, 1000, None),
-        reading(15, None, 700),
-        reading(20, 800, 900),
-        reading(25, 800, 800),
-        reading(30, 800, 100, boot="b2"),
-    ]
-    assert found(*samples, metric="memory_used_mib") == [("lab/a", 0, 5, 300.0), ("lab/a", 20, 25, 0.0)]
+
+def test_a_vm_without_devices_has_a_known_zero():
+    metric = "net_receive_bits_per_s"
+    samples = [sample(0, counters={metric: {}}), sample(5, counters={metric: {}}), sample(10)]
+    assert found(*samples, metric=metric) == [("lab/a", 0, 5, 0.0)]
+
+
+def test_a_reading_counts_for_the_step_before_it():
+    used = [sample(5 * n, boot=boot, gauges=gauges) for n, (boot, gauges) in enumerate(READINGS)]
+    assert found(*used, metric="memory_used_mib") == [("lab/a", 0, 5, 300.0), ("lab/a", 20, 25, 0.0)]
+
+
+READINGS = (
+    ("b1", {"memory_used_mib": 400}),
+    ("b1", {"memory_used_mib": 300}),
+    ("b1", {}),
+    ("b1", {}),
+    ("b1", {}),
+    ("b1", {"memory_used_mib": 0}),
+    ("b2", {"memory_used_mib": 700}),
+)
+
+
+def test_each_source_keeps_its_own_time():
+    def swapped(at_s, mib):
+        return sample(at_s, source=BALLOON, counters={"memory_swap_bytes_per_s": {"in": mib * 2**20, "out": 0}})
+
+    # The guest speaks each 60 s, and its last word is heard with every sample until the next.
+    heard = [(0, 0), (0, 0), (60, 60), (60, 60), (120, 60), (310, 99)]
+    samples = [one for n, (at_s, mib) in enumerate(heard) for one in (sample(5 * n, n), swapped(at_s, mib))]
+    assert found(*samples, metric="memory_swap_bytes_per_s") == [("lab/a", 0, 60, 2.0**20), ("lab/a", 60, 120, 0.0)]
+    assert len(found(*samples)) == 5
 
 
 def test_no_samples_no_steps():

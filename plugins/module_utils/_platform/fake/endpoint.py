@@ -11,7 +11,7 @@ from ..._core.canonical import digest
 from ..._core.clock import utc_now
 from ..._core.errors import EndpointError, RefusedError
 from ..._records.host import Host
-from ..._records.series import Sample
+from ..._records.series import AGENT, COUNTERS, HOST, Sample
 from ..._records.snapshot import Gap
 from ..._records.vm import VM
 from ..base import Current, Observation
@@ -63,21 +63,36 @@ class FakeReader(_FakeConnection):
 
     def sample(self) -> tuple[Sample, ...]:
         """Counters that rise with the clock at each running VM's load."""
+        return self._samples(HOST)
+
+    def sample_guests(self) -> tuple[Sample, ...]:
+        """The metrics of the load that begin with ``guest_``."""
+        return self._samples(AGENT)
+
+    def _samples(self, source: str) -> tuple[Sample, ...]:
         now = utc_now()
+        now_us = now.timestamp() * 1e6
         samples = []
         for uuid, vm in sorted(read_fleet(self.path)["vms"].items()):
-            load = vm.get("load")
-            if load is None or vm.get("power", "running") != "running":
+            load = {
+                metric: value
+                for metric, value in (vm.get("load") or {}).items()
+                if metric.startswith("guest_") == (source == AGENT)
+            }
+            if not load or vm.get("power", "running") != "running":
                 continue
-            memory = vm["fields"]["live.memory_mib"] if "memory_used_mib" in load else None
             samples.append(
                 Sample(
                     unique_id=f"{self.endpoint.name}/{uuid}",
                     taken_at=now,
                     boot_id="1",
-                    cpu_time_ns=round(now.timestamp() * load["cpu_millicores"] * 1e6),
-                    memory_available_mib=memory,
-                    memory_usable_mib=None if memory is None else memory - load["memory_used_mib"],
+                    counters={
+                        metric: {"": round(now_us * rate / COUNTERS[metric])}
+                        for metric, rate in load.items()
+                        if metric in COUNTERS
+                    },
+                    gauges={metric: reading for metric, reading in load.items() if metric not in COUNTERS},
+                    source=source,
                 )
             )
         return tuple(samples)

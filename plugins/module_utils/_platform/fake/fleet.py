@@ -4,8 +4,8 @@
 
 The file: ``{"hosts": [...], "vms": {UUID: {...}}, "writes": N}``. Of a VM: ``name``, ``host``, ``fields``, ``maxima``
 (``vcpus``, ``memory_mib``), and if wanted ``tenant``, ``owner``, ``mode``, ``host_set``, ``power``, ``definition``
-(anything; part of the generation), ``refused``, ``load`` (``cpu_millicores``, ``memory_used_mib``) and ``faults``:
-field -> how a write of it goes wrong.
+(anything; part of the generation), ``refused``, ``load`` (metric -> value) and ``faults``: field -> how a write of it
+goes wrong.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from ..._records.series import Sample
 from ..base import Endpoint, Observation, Reader, Writer
+from .guests import GuestAgents
 from .session import Session
 from .snapshot import observe
 from .telemetry import sample
@@ -17,6 +18,7 @@ class LibvirtReader:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._agents = GuestAgents(session)
 
     def observe(self) -> Observation:
         """Hosts and VMs in one pass."""
@@ -26,6 +28,10 @@ class LibvirtReader:
         """Counters of every running VM."""
         return sample(self._session)
 
+    def sample_guests(self) -> tuple[Sample, ...]:
+        """What the guest agents say."""
+        return self._agents.sample()
+
     def close(self) -> None:
         """Let go of the connection."""
         self._session.close()
@@ -34,7 +40,7 @@ class LibvirtReader:
 def open_reader(endpoint: Endpoint) -> Reader:
     """Opened when first used; with the option ``read_only: "true"``, as a read-only connection.
 
-    That one may ask no guest agent: what the guests themselves say about vCPUs is then not known.
+    That one may ask no guest agent: what the guests themselves say is then not known.
     """
     return LibvirtReader(Session(endpoint, read_only=endpoint.options.get("read_only") == "true"))
 

@@ -48,6 +48,12 @@ def collections_root() -> Path:
     return root
 
 
+@pytest.fixture
+def state_url(tmp_path: Path) -> str:
+    """A state store that is not made yet. Modules of tests/integration have their own: the same tests on PostgreSQL."""
+    return str(tmp_path / "state.db")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--safety-report",

@@ -15,14 +15,13 @@ if TYPE_CHECKING:
     from .db import Database
 
 FIRST = "sha256:" + 64 * "0"
+ROWS_AT_ONCE = 5000
 
 
 def append(database: Database, connection: Connection, *, run_id: str, who: str, event: str, body: Any) -> None:
     """Add a row to the chain. ``body`` is canonical JSON and holds no secret."""
     import sqlalchemy
 
-    if not database.sqlite:  # SQLite's BEGIN IMMEDIATE serialises already
-        connection.execute(sqlalchemy.text("LOCK TABLE audit IN EXCLUSIVE MODE"))
     last = connection.execute(
         sqlalchemy.text("SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1")
     ).first()
@@ -51,10 +50,14 @@ def verify(database: Database) -> tuple[int, str]:
     """
     import sqlalchemy
 
-    count, previous = 0, FIRST
-    with database.transaction() as connection:
-        for found in connection.execute(sqlalchemy.text("SELECT * FROM audit ORDER BY sequence")).mappings():
-            row = dict(found)
+    query = sqlalchemy.text("SELECT * FROM audit WHERE sequence > :count ORDER BY sequence LIMIT :most")
+    count, previous, more = 0, FIRST, True
+    while more:
+        # A few rows a transaction, for acts wait meanwhile. Rows are only ever added, so the walk stays whole.
+        with database.transaction() as connection:
+            found = connection.execute(query, {"count": count, "most": ROWS_AT_ONCE}).mappings().all()
+        for one in found:
+            row = dict(one)
             stated = row.pop("hash")
             count += 1
             if row["sequence"] != count or row["previous"] != previous or digest(row) != stated:
@@ -64,4 +67,5 @@ def verify(database: Database) -> tuple[int, str]:
                     advice="Compare with a backup of the state store; do not trust rows from there on.",
                 )
             previous = stated
+        more = len(found) == ROWS_AT_ONCE
     return count, previous

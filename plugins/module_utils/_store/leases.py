@@ -24,10 +24,10 @@ def acquire(database: Database, endpoint: str, *, holder: str, ttl_s: float) -> 
 
     with database.transaction() as connection:
         now_ms = database.now_ms(connection)
-        # Seed the row so that there is always one to lock; two first-comers then queue on the update.
+        # Tokens of a new row begin at the clock: above all that a row of this endpoint, pruned since, ever gave.
         connection.execute(
-            sqlalchemy.text("INSERT INTO lease VALUES (:endpoint, '', 0, 0) ON CONFLICT (endpoint) DO NOTHING"),
-            {"endpoint": endpoint},
+            sqlalchemy.text("INSERT INTO lease VALUES (:endpoint, '', :now_ms, 0) ON CONFLICT (endpoint) DO NOTHING"),
+            {"endpoint": endpoint, "now_ms": now_ms},
         )
         taken = connection.execute(
             sqlalchemy.text(

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._core.errors import HeadroomError
@@ -44,9 +45,13 @@ STEPS: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE reference (
             name TEXT PRIMARY KEY, digest TEXT NOT NULL, at_ms BIGINT NOT NULL)""",
     ),
+    (
+        "ALTER TABLE journal ADD COLUMN purpose TEXT NOT NULL DEFAULT 'size'",
+        "CREATE TABLE released (unique_id TEXT PRIMARY KEY, who TEXT NOT NULL, at_ms BIGINT NOT NULL)",
+    ),
 )
 VERSION = len(STEPS)
-TABLES = ("journal", "audit", "approval", "hold", "lease", "kill_switch", "reference")
+TABLES = ("journal", "audit", "approval", "hold", "released", "lease", "kill_switch", "reference")
 
 
 def migrate(database: Database) -> None:
@@ -54,13 +59,10 @@ def migrate(database: Database) -> None:
     import sqlalchemy
 
     with database.transaction() as connection:
-        if not database.sqlite:
-            connection.execute(
-                sqlalchemy.text("SELECT pg_advisory_xact_lock(4850421)")
-            )  # "HeadroomMigrate"; any number
-        connection.execute(sqlalchemy.text("CREATE TABLE IF NOT EXISTS headroom_schema (version INTEGER NOT NULL)"))
         version = _version(connection)
-        _refuse_newer(version)
+        _refuse_newer(version, database)
+        if not version:
+            connection.execute(sqlalchemy.text("CREATE TABLE headroom_schema (version INTEGER NOT NULL)"))
         for step in STEPS[version:]:
             for statement in step:
                 connection.execute(sqlalchemy.text(statement))
@@ -70,28 +72,41 @@ def migrate(database: Database) -> None:
 
 
 def check(database: Database) -> None:
-    """As ``migrate``, but changes nothing: raises ``store.older`` where a migration is due."""
+    """As ``migrate``, but changes nothing: raises ``store.empty``, ``store.older`` where a migration is due."""
+    empty = HeadroomError(
+        "store.empty",
+        f"There is no state store at {database.place} yet.",
+        advice="Run any stage without check mode once: it makes the store.",
+    )
+    if database.sqlite and not Path(database.place).exists():
+        raise empty
     with database.transaction() as connection:
         version = _version(connection)
-    _refuse_newer(version)
+    _refuse_newer(version, database)
+    if not version:
+        raise empty
     if version != VERSION:
         raise HeadroomError(
             "store.older",
-            f"The state store has version {version}; this release reads {VERSION}.",
+            f"The state store at {database.place} has version {version}; this release reads {VERSION}.",
             advice="Run any stage without check mode once: it migrates the store.",
         )
 
 
 def _version(connection: Connection) -> int:
+    """The store's version; 0 where nothing was ever made."""
     import sqlalchemy
 
+    # Asked for, not "CREATE TABLE IF NOT EXISTS": a role that may only use the tables need not be able to make them.
+    if not sqlalchemy.inspect(connection).has_table("headroom_schema"):
+        return 0
     return int(connection.execute(sqlalchemy.text("SELECT MAX(version) FROM headroom_schema")).scalar() or 0)
 
 
-def _refuse_newer(version: int) -> None:
+def _refuse_newer(version: int, database: Database) -> None:
     if version > VERSION:
         raise HeadroomError(
             "store.newer",
-            f"The state store has version {version}; this release reads up to {VERSION}.",
+            f"The state store at {database.place} has version {version}; this release reads up to {VERSION}.",
             advice="Upgrade headroom.fleet on this controller.",
         )

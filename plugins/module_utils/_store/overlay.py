@@ -4,31 +4,35 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from .._core.errors import HeadroomError
 from .db import Database
 from .migrations import TABLES
 
 
 def open_rehearsal(url: str, *, path: Path) -> Database:
     """Open the copy at ``path``; made from the store at ``url`` when it is not there yet. That store is only read."""
-    fresh = not path.exists()
-    copy = Database(str(path))
-    if fresh and _exists(url):
+    if not path.exists():
+        part = path.with_name(f"{path.name}.part")  # a copy that broke off is no copy
+        part.unlink(missing_ok=True)
+        with closing(Database(str(part))) as copy:
+            _fill(copy, url)
+        part.replace(path)
+    return Database(str(path))
+
+
+def _fill(copy: Database, url: str) -> None:
+    try:
         base = Database(url, read_only=True)
+    except HeadroomError as error:
+        if error.code == "store.empty":
+            return
+        raise
+    with closing(base):
         _copy(base, copy)
-        base.close()
-    return copy
-
-
-def _exists(url: str) -> bool:
-    import sqlalchemy
-
-    if "://" not in url:
-        return Path(url).exists()
-    parsed = sqlalchemy.engine.make_url(url)
-    return parsed.get_backend_name() != "sqlite" or Path(str(parsed.database)).exists()
 
 
 def _copy(base: Database, copy: Database) -> None:

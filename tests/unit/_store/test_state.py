@@ -1,24 +1,58 @@
 # Copyright: (c) 2026, Headroom contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The state store: leases with two controllers, the audit chain, migrations, rehearsals."""
+"""The state store, table by table. ``state_url`` is SQLite here; tests/integration runs the same on PostgreSQL."""
 
 from __future__ import annotations
 
-import multiprocessing
+from dataclasses import replace
 
 import pytest
 import sqlalchemy
 
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
-from ansible_collections.headroom.fleet.plugins.module_utils._store import audit, holds, killswitch, leases
+from ansible_collections.headroom.fleet.plugins.module_utils._records.action import Action, Change, Inverse
+from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import Budget, Limits
+from ansible_collections.headroom.fleet.plugins.module_utils._store import (
+    approvals,
+    audit,
+    budgets,
+    holds,
+    journal,
+    killswitch,
+    leases,
+    migrations,
+    references,
+)
 from ansible_collections.headroom.fleet.plugins.module_utils._store.db import Database
-from ansible_collections.headroom.fleet.plugins.module_utils._store.migrations import VERSION
 from ansible_collections.headroom.fleet.plugins.module_utils._store.overlay import open_rehearsal
+
+HOUR_MS = 3_600_000
+WIDE = Limits(per_host=9, per_host_set=9, per_tenant=9, per_platform=9)
+GROW = Action(
+    action_id="a0001",
+    unique_id="e/u1",
+    vm_name="vm1",
+    endpoint="e",
+    host_id="e/h1",
+    host_set="s",
+    tenant="t",
+    operation="memory.balloon",
+    resource="memory_mib",
+    direction="grow",
+    mode="auto",
+    size_before=1024,
+    size_after=2048,
+    changes=(Change("live.memory_mib", 1024, 2048),),
+    generation="g",
+    inverse=Inverse("memory.balloon", "live"),
+    restart=False,
+    reason="a test",
+)
 
 
 @pytest.fixture
-def database(tmp_path):
-    opened = Database(str(tmp_path / "state.db"))
+def database(state_url):
+    opened = Database(state_url)
     yield opened
     opened.close()
 
@@ -27,6 +61,22 @@ def code_of(call):
     with pytest.raises(HeadroomError) as caught:
         call()
     return caught.value.code
+
+
+def begin(database, action=GROW, *, run_id="run", plan="sha256:p", purpose="size", token=1):
+    with database.transaction() as connection:
+        journal.begin(database, connection, action, run_id=run_id, plan=plan, purpose=purpose, who="ann", token=token)
+
+
+def move(database, state, *, action=GROW, token=1, code="", run_id="run"):
+    where = {"endpoint": action.endpoint, "token": token, "action_id": action.action_id}
+    with database.transaction() as connection:
+        journal.move(database, connection, **where, state=state, run_id=run_id, who="bob", code=code, message="")
+
+
+def ask(database, question, *arguments, **options):
+    with database.transaction() as connection:
+        return question(connection, *arguments, **options)
 
 
 @pytest.mark.safety(rule=7)
@@ -53,71 +103,213 @@ def test_a_lease_that_ran_out_is_lost_and_can_be_taken(database):
     assert leases.acquire(database, "e", holder="b", ttl_s=60) == token + 1
 
 
-def _contend(url, name, rounds, results):
-    contender = Database(url)
-    won = 0
-    for _unused in range(rounds):
-        try:
-            token = leases.acquire(contender, "e", holder=name, ttl_s=60)
-        except HeadroomError:
-            continue
-        with contender.transaction() as connection:
-            audit.append(contender, connection, run_id=name, who=name, event="won", body={"token": token})
-        leases.release(contender, "e", token=token)
-        won += 1
-    results.put(won)
+def test_the_journal_tells_how_each_act_stands(database):
+    second = replace(GROW, action_id="a0002", unique_id="e/u2", direction="shrink")
+    begin(database)
+    begin(database, second)
+    begin(database, replace(GROW, endpoint="other"), plan="sha256:q", token=7)
+    move(database, "acted")
+    move(database, "done")
+    move(database, "owed", action=second, code="guest.refused")
+    states = {entry.action_id: entry.state for entry in ask(database, journal.of_plan, "sha256:p")}
+    assert states == {"a0001": "done", "a0002": "owed"}
+    assert [entry.action_id for entry in ask(database, journal.unsettled, "e")] == ["a0002"]
+    assert [entry.code for entry in ask(database, journal.owed)] == ["guest.refused"]
+    assert len(ask(database, journal.of_run, "run")) == 3
+    found = ask(database, journal.newest_acts, state="done")
+    assert {key: direction for key, (direction, _unused) in found.items()} == {("e/u1", "memory_mib"): "grow"}
+
+
+def test_the_journal_has_a_place_for_each_act_once(database):
+    begin(database)
+    assert code_of(lambda: begin(database)) == "store.unreachable"
+    begin(database, token=2)  # another lease, another act
+    assert code_of(lambda: move(database, "done", token=3)) == "journal.missing"
+    assert audit.verify(database)[0] == 2
+
+
+@pytest.mark.safety(rule=6)
+def test_a_failed_act_stops_its_host_set_alone(database):
+    begin(database)
+    move(database, "failed")
+    assert ask(database, journal.failed_host_set, "s")
+    assert not ask(database, journal.failed_host_set, "another")
+
+
+@pytest.mark.safety(rule=3)
+def test_reverts_count_but_for_those_that_say_nothing_against_the_vm(database):
+    for token, code in enumerate(("guest.refused", "recovered", "read_back"), start=1):
+        begin(database, token=token)
+        move(database, "reverted", token=token, code=code)
+    assert [found[:2] for found in ask(database, journal.reverts)] == [("e/u1", "memory_mib")] * 2
+    assert ask(database, journal.reverts, unique_id="e/u2") == []
+    assert ask(database, holds.reverted_twice) == {"e/u1"}
+    with database.transaction() as connection:
+        assert set(holds.in_force(database, connection)) == {"e/u1"}
+        assert holds.release(database, connection, "e/u1", who="bob")
+        assert not holds.release(database, connection, "e/u1", who="bob")
+    assert ask(database, holds.reverted_twice) == set()
+
+
+@pytest.mark.safety(rule=3)
+def test_budgets_count_what_the_journal_holds(database):
+    other_host = replace(GROW, host_id="e/h2")
+    budget = Budget(replace(WIDE, per_host=1), replace(WIDE, per_tenant=2), 3600)
+
+    def window(action, **options):
+        with database.transaction() as connection:
+            return budgets.window_exceeded(database, connection, action, budget, **options)
+
+    assert ask(database, budgets.at_once_exceeded, GROW, budget) == ""
+    begin(database)
+    assert ask(database, budgets.at_once_exceeded, GROW, budget) == "per_host 1 (e/h1)"
+    assert ask(database, budgets.at_once_exceeded, other_host, budget) == ""
+    move(database, "done")
+    assert ask(database, budgets.at_once_exceeded, GROW, budget) == ""
+    assert window(GROW) == ""
+    assert window(GROW, foreseen=[other_host]) == "per_tenant 2 (t)"
+    begin(database, token=2)
+    assert window(other_host) == "per_tenant 2 (t)"
+    with database.transaction() as connection:
+        connection.execute(sqlalchemy.text("UPDATE journal SET begun_at_ms = begun_at_ms - 3600001 WHERE token = 1"))
+    assert window(other_host) == ""
+
+
+@pytest.mark.safety(rule=9)
+def test_an_approval_is_of_one_plan_and_runs_out(database):
+    with database.transaction() as connection:
+        approvals.grant(database, connection, "sha256:p", who="ann", ttl_s=60, actions=["a0002", "a0001"])
+        approvals.grant(database, connection, "sha256:p", who="bob", ttl_s=-1, actions=["a0003"])
+        assert approvals.approved(database, connection, "sha256:p") == {"a0001": "ann", "a0002": "ann"}
+        assert approvals.approved(database, connection, "sha256:q") == {}
+    assert audit.verify(database)[0] == 2
+
+
+def test_a_hold_lasts_until_its_time_or_its_release(database):
+    now_ms = ask(database, database.now_ms)
+    for_good, past = holds.Hold("e/1", "ann", "an audit", None), holds.Hold("e/2", "ann", "lunch", now_ms - 1)
+    with database.transaction() as connection:
+        assert [holds.place(database, connection, hold) for hold in (for_good, past, for_good)] == [True, True, False]
+        assert holds.active(database, connection) == {"e/1": for_good}
+        assert holds.release(database, connection, "e/1", who="bob")
+        assert not holds.release(database, connection, "e/1", who="bob")
+        assert holds.active(database, connection) == {}
+    assert audit.verify(database)[0] == 3
 
 
 @pytest.mark.safety(rule=13)
-def test_two_controllers_never_share_a_token_nor_break_the_chain(tmp_path):
-    url = str(tmp_path / "state.db")
-    database = Database(url)
-    spawn = multiprocessing.get_context("fork")
-    results = spawn.Queue()
-    controllers = [spawn.Process(target=_contend, args=(url, name, 15, results)) for name in "ab"]
-    for controller in controllers:
-        controller.start()
-    won = sum(results.get(timeout=60) for _unused in controllers)
-    for controller in controllers:
-        controller.join()
-    assert audit.verify(database)[0] == won > 0
-    with database.transaction() as connection:
-        bodies = connection.execute(sqlalchemy.text("SELECT body FROM audit")).scalars().all()
-    assert len(set(bodies)) == won
+def test_the_kill_switch_is_set_once_and_says_by_whom(database):
+    ask(database, killswitch.check)
+    assert killswitch.turn(database, on=True, who="ann", reason="fire")
+    assert not killswitch.turn(database, on=True, who="bob", reason="smoke")
+    with pytest.raises(HeadroomError, match="ann: fire") as caught:
+        ask(database, killswitch.check)
+    assert caught.value.code == "kill_switch.on"
+    assert killswitch.turn(database, on=False, who="bob", reason="out")
+    ask(database, killswitch.check)
+    assert audit.verify(database)[0] == 2
 
 
-def test_a_newer_store_is_refused_and_left_alone(tmp_path):
-    url = str(tmp_path / "state.db")
-    database = Database(url)
+def test_references_name_what_was_put_last(database):
+    assert ask(database, references.get, "plan/a") == ask(database, references.newest, "plan/") == ""
+    for name, digest in (("plan/a", "sha256:1"), ("plan/a", "sha256:2"), ("pin/a", "sha256:3")):
+        with database.transaction() as connection:
+            references.put(database, connection, name, digest)
+    assert ask(database, references.get, "plan/a") == ask(database, references.newest, "plan/") == "sha256:2"
+
+
+@pytest.mark.safety(rule=13)
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "UPDATE audit SET who = 'nobody' WHERE sequence = 3",
+        "DELETE FROM audit WHERE sequence = 3",
+        "UPDATE audit SET at_ms = at_ms + 1 WHERE sequence = 3",
+    ],
+)
+def test_an_edited_audit_log_is_noticed(database, edit, monkeypatch):
+    monkeypatch.setattr(audit, "ROWS_AT_ONCE", 2)  # the row is not in the first reading
+    for number in range(5):
+        with database.transaction() as connection:
+            audit.append(database, connection, run_id="r", who="ann", event="e", body={"number": number})
+    count, last = audit.verify(database)
+    assert count == 5
     with database.transaction() as connection:
-        connection.execute(sqlalchemy.text("UPDATE headroom_schema SET version = :newer"), {"newer": VERSION + 1})
+        assert connection.execute(sqlalchemy.text("SELECT hash FROM audit WHERE sequence = 5")).scalar_one() == last
+        connection.execute(sqlalchemy.text(edit))
+    with pytest.raises(HeadroomError, match="changed at or before row") as caught:
+        audit.verify(database)
+    assert caught.value.code == "audit.broken"
+
+
+def test_a_block_that_fails_leaves_nothing(database):
+    def fail():
+        with database.transaction() as connection:
+            references.put(database, connection, "plan/a", "sha256:1")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert ask(database, references.get, "plan/a") == ""
+
+
+def test_a_newer_store_is_refused_and_left_alone(state_url):
+    database = Database(state_url)
+    with database.transaction() as connection:
+        newer = {"newer": migrations.VERSION + 1}
+        connection.execute(sqlalchemy.text("UPDATE headroom_schema SET version = :newer"), newer)
     database.close()
-    assert code_of(lambda: Database(url)) == "store.newer"
-    assert code_of(lambda: Database(url, read_only=True)) == "store.newer"
+    assert code_of(lambda: Database(state_url)) == "store.newer"
+    assert code_of(lambda: Database(state_url, read_only=True)) == "store.newer"
 
 
-def test_an_unreachable_store_is_one_clear_error(tmp_path):
-    (tmp_path / "file").write_text("")
-    assert code_of(lambda: Database("postgresql+psycopg://nobody:canary@127.0.0.1:1/none")) == "store.unreachable"
-    with pytest.raises(HeadroomError) as caught:
-        Database("postgresql+psycopg://nobody:canary@127.0.0.1:1/none")
-    assert "canary" not in str(caught.value)
-    assert code_of(lambda: Database("no such thing://x")) == "store.url"
+def test_an_older_store_is_migrated_once_and_never_by_a_reader(state_url, monkeypatch):
+    Database(state_url).close()
+    step = ("CREATE TABLE later (name TEXT PRIMARY KEY)", "INSERT INTO later VALUES ('row')")
+    monkeypatch.setattr(migrations, "STEPS", (*migrations.STEPS, step))
+    monkeypatch.setattr(migrations, "VERSION", migrations.VERSION + 1)
+    assert code_of(lambda: Database(state_url, read_only=True)) == "store.older"
+    for _unused in range(2):
+        database = Database(state_url)
+        with database.transaction() as connection:
+            assert connection.execute(sqlalchemy.text("SELECT name FROM later")).scalars().all() == ["row"]
+        database.close()
 
 
-def test_a_rehearsal_sees_the_rows_and_changes_nothing(tmp_path):
-    url = str(tmp_path / "state.db")
-    database = Database(url)
+def test_a_migration_that_breaks_off_leaves_the_version_before(state_url, monkeypatch):
+    Database(state_url).close()
+    with monkeypatch.context() as patched:
+        patched.setattr(migrations, "STEPS", (*migrations.STEPS, ("CREATE TABLE later (name TEXT)", "no SQL")))
+        patched.setattr(migrations, "VERSION", migrations.VERSION + 1)
+        assert code_of(lambda: Database(state_url)) == "store.unreachable"
+    database = Database(state_url)
+    with database.transaction() as connection:
+        assert not sqlalchemy.inspect(connection).has_table("later")
+    database.close()
+
+
+def test_a_reader_writes_nothing(database, state_url):
+    reader = Database(state_url, read_only=True)
+    assert code_of(lambda: killswitch.turn(reader, on=True, who="ann", reason="fire")) == "store.unreachable"
+    reader.close()
+    assert not ask(database, killswitch.read).on
+
+
+def test_a_rehearsal_sees_the_rows_and_changes_nothing(database, state_url, tmp_path):
     killswitch.turn(database, on=True, who="ann", reason="fire")
-    rehearsal = open_rehearsal(url, path=tmp_path / "copy.db")
+    rehearsal = open_rehearsal(state_url, path=tmp_path / "copy.db")
     with rehearsal.transaction() as connection:
         assert killswitch.read(connection).reason == "fire"
         holds.place(rehearsal, connection, holds.Hold("e/1", "ann", "why", None))
     assert audit.verify(rehearsal)[0] == 2
+    rehearsal.close()
+    again = open_rehearsal(state_url, path=tmp_path / "copy.db")
+    assert audit.verify(again)[0] == 2
+    again.close()
     with database.transaction() as connection:
         assert not holds.active(database, connection)
 
 
-def test_a_rehearsal_creates_no_store(tmp_path):
-    open_rehearsal(str(tmp_path / "state.db"), path=tmp_path / "copy.db").close()
-    assert not (tmp_path / "state.db").exists()
+def test_a_rehearsal_of_nothing_makes_no_store(state_url, tmp_path):
+    open_rehearsal(state_url, path=tmp_path / "copy.db").close()
+    assert code_of(lambda: Database(state_url, read_only=True)) == "store.empty"

@@ -18,6 +18,9 @@ from ansible_collections.headroom.fleet.plugins.module_utils._apply.run import R
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.apply import rollback
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context import Context
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.hold import release
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.info import vm_info
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.resize import resize
 from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import Budget, Limits, Plan
 from ansible_collections.headroom.fleet.plugins.module_utils._records.receipt import Receipt
 from ansible_collections.headroom.fleet.plugins.module_utils._store import (
@@ -32,6 +35,9 @@ from ansible_collections.headroom.fleet.plugins.module_utils._store.artifacts im
 from ansible_collections.headroom.fleet.plugins.module_utils._store.db import Database
 
 from .fleets import NOW, WIDE, Fleet, action, plan
+
+STOP = threading.Event()  # never set
+TERMS = LeaseTerms(ttl_s=5, wait_s=0)
 
 
 class Bench:
@@ -52,10 +58,15 @@ class Bench:
             load_plan=lambda digest: self.artifacts.get(Plan, digest),
             run_id=f"run{self.runs}",
             who="tester",
-            terms=LeaseTerms(ttl_s=5, wait_s=0),
+            terms=TERMS,
             clock=lambda: NOW,
             **values,
         )
+
+    def context(self, tmp_path: Path) -> Context:
+        """Surroundings of a job on the same fleet and stores."""
+        urls = {"artifacts": str(tmp_path / "artifacts"), "state": str(tmp_path / "state.db")}
+        return Context(now=NOW, who="ann", endpoints=(self.fleet.endpoint,), urls=urls)
 
     def apply(self, made: Plan, **values: Any) -> Receipt:
         """Store the plan and apply it."""
@@ -122,7 +133,38 @@ def test_two_reverts_hold_the_vm(bench: Bench) -> None:
     bench.fleet.change("u0", faults={"live.memory_mib": "refuse"})
     for _unused in range(2):
         assert ends(bench.apply(made)) == [("reverted", "guest.refused")]
-    assert ends(bench.apply(made)) == [("skipped", "held")]
+    assert ends(bench.apply(made)) == [("skipped", "reverted_twice")]
+    with bench.database.transaction() as connection:
+        assert holds.release(bench.database, connection, "fake/u0", who="ann")
+    assert ends(bench.apply(made)) == [("reverted", "guest.refused")]
+    bench.fleet.change("u0", faults={})
+    assert ends(bench.apply(made)) == [("done", "")]
+
+
+@pytest.mark.safety(rule=3)
+def test_a_vm_changed_and_rolled_back_twice_is_held_until_a_person_looks(bench: Bench, tmp_path: Path) -> None:
+    def context() -> Context:
+        return bench.context(tmp_path)
+
+    def change() -> Any:
+        return resize(context(), vm="vm0", vcpus=3, memory_mib=2048, stop=STOP, terms=TERMS)
+
+    for _unused in range(2):
+        done = change().values
+        assert done["states"] == {"done": 2}
+        receipt = done["receipt"]
+        assert rollback(context(), receipt=receipt, stop=STOP, terms=TERMS).values["states"] == {"done": 2}
+    with pytest.raises(HeadroomError) as caught:
+        change()
+    assert caught.value.code == "resize.reverted_twice"
+    assert vm_info(context(), vm="vm0").values["hold"] == {
+        "who": "headroom",
+        "reason": "it was changed and reverted twice",
+    }
+    assert rollback(context(), receipt=receipt, stop=STOP, terms=TERMS).values["states"] == {}
+    assert release(context(), unique_ids=["fake/u0"]).changed
+    assert not release(context(), unique_ids=["fake/u0"]).changed
+    assert change().changed
 
 
 def test_a_connection_that_breaks_leaves_an_open_act_that_the_next_run_settles(bench: Bench) -> None:
@@ -304,18 +346,16 @@ def test_a_rollback_restores_what_was(bench: Bench, tmp_path: Path, by: str) -> 
         action(bench.fleet, "u2", "vcpus.hotplug", 6, number=4),
     )
     receipt = bench.apply(made)
-    urls = {"artifacts": str(tmp_path / "artifacts"), "state": str(tmp_path / "state.db")}
-    context = Context(now=NOW, who="ann", endpoints=(bench.fleet.endpoint,), urls=urls)
+    context = bench.context(tmp_path)
     which = {"receipt": bench.artifacts.put(receipt)} if by == "receipt" else {"plan": bench.artifacts.put(made)}
-    result = rollback(context, stop=threading.Event(), terms=LeaseTerms(5, 0), **which)
+    result = rollback(context, stop=STOP, terms=TERMS, **which)
     assert result.values["states"] == {"done": 3, "owed": 1}
     assert [bench.fleet.fields(f"u{n}") for n in range(2)] == before[:2]
     # What the platform takes out of no running guest waits for its restart, and is then settled.
     assert bench.fleet.fields("u2") == {**before[2], "live.vcpus": 6}
     bench.fleet.change("u2", fields=before[2])
     assert [one.state for one in recover(bench.run()).outcomes] == ["done"]
-    again = Context(now=NOW, who="ann", endpoints=(bench.fleet.endpoint,), urls=urls)
-    assert not rollback(again, stop=threading.Event(), terms=LeaseTerms(5, 0), **which).changed
+    assert not rollback(bench.context(tmp_path), stop=STOP, terms=TERMS, **which).changed
 
 
 def test_one_run_id_may_apply_twice(bench: Bench) -> None:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Callable
 
 from .._core.clock import parse_utc, wait_until
 from .._core.errors import HeadroomError, RefusedError
+from .._records.plan import PURPOSE_ROLLBACK
 from .._records.receipt import ACTED, ALREADY_DONE, BEGUN, DONE, FAILED, OWED, REVERTED, SKIPPED
 from .._records.vm import INVERSE_LIVE
 from .._store import approvals, budgets, holds, journal, killswitch, leases
+from .._store.journal import RECOVERED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,18 +30,10 @@ if TYPE_CHECKING:
     from .._records.plan import Plan
     from .._store.db import Database
 
-PURPOSE_ROLLBACK = "rollback"
 MODE_AUTO = "auto"
 MODE_RECOMMEND = "recommend"
 
-# A VM whose acts had to be set back this often in a day is held until a person looks (safety rule 3).
-REVERTS_BEFORE_HOLD = 2
-REVERTS_WINDOW_S = 24 * 3600
-
-RECOVERED = "recovered"
 VM_VANISHED = "vm.vanished"
-# Reasons for setting an act back that say nothing against its VM.
-BLAMELESS_CODES = (RECOVERED, VM_VANISHED, "kill_switch.on")
 
 
 class BusyError(RefusedError):
@@ -90,6 +84,7 @@ class Engine:
                 action,
                 run_id=self.run_id,
                 plan=self.plan_digest,
+                purpose=self.plan.purpose,
                 who=self.who,
                 token=self.tokens[action.endpoint],
             )
@@ -209,16 +204,6 @@ class Engine:
                 code=end.code,
                 message=end.message,
             )
-            if end.state == REVERTED and end.code not in BLAMELESS_CODES:
-                self._hold_after_reverts(action, connection)
-
-    def _hold_after_reverts(self, action: Action, connection: Connection) -> None:
-        since_ms = self.database.now_ms(connection) - REVERTS_WINDOW_S * 1000
-        reverts = journal.count_reverts(connection, action.unique_id, since_ms=since_ms, but_codes=BLAMELESS_CODES)
-        if reverts >= REVERTS_BEFORE_HOLD:
-            reason = f"{reverts} acts on it had to be set back within a day"
-            hold = holds.Hold(action.unique_id, "headroom", reason, None)
-            holds.place(self.database, connection, hold, run_id=self.run_id)
 
 
 def check_allowed(
@@ -239,9 +224,8 @@ def check_allowed(
         raise RefusedError(
             "host_set_stopped", f"An act on host set {action.host_set} could not be set back: nothing begins there."
         )
-    held = holds.active(database, connection).get(action.unique_id)
-    if held and plan.purpose != PURPOSE_ROLLBACK:
-        raise RefusedError("held", f"{held.who} holds this VM: {held.reason}.")
+    if plan.purpose != PURPOSE_ROLLBACK:
+        _check_held(action, database, connection)
     if (action.not_before and now < parse_utc(action.not_before)) or (
         action.not_after and now >= parse_utc(action.not_after)
     ):
@@ -252,6 +236,14 @@ def check_allowed(
         raise RefusedError("not_approved", "Nobody approved this act, or the approval ran out.")
     if used_up := budgets.window_exceeded(database, connection, action, plan.budget, foreseen=foreseen):
         raise RefusedError("budget.window", f"The rolling budget is used up: {used_up}.")
+
+
+def _check_held(action: Action, database: Database, connection: Connection) -> None:
+    held = holds.active(database, connection).get(action.unique_id)
+    if held:
+        raise RefusedError("held", f"{held.who} holds this VM: {held.reason}.")
+    if holds.reverted_twice(connection, unique_id=action.unique_id):
+        raise RefusedError("reverted_twice", "It was changed and reverted twice: a person must look and release it.")
 
 
 def refused(refusal: RefusedError) -> End:

@@ -190,7 +190,7 @@ def _approvals(one: Decision, given: tuple[Approval, ...], *, now_ms: int) -> li
 
 
 def _hold(context: Context, connection: Connection, unique_id: str) -> dict[str, str]:
-    hold = holds.active(context.database, connection).get(unique_id)
+    hold = holds.in_force(context.database, connection).get(unique_id)
     if hold is None:
         return {}
     until = "" if hold.until_ms is None else _time(hold.until_ms)

@@ -30,7 +30,7 @@ def vm_info(context: Context, *, vm: str, snapshot: str = "") -> Result:
     unique_id = find_vm_name({one.unique_id: one.name for one in seen.vms}, vm)
     found = next(one for one in seen.vms if one.unique_id == unique_id)
     with context.database.transaction() as connection:
-        hold = holds.active(context.database, connection).get(unique_id)
+        hold = holds.in_force(context.database, connection).get(unique_id)
         acts = journal.newest_acts(connection, state=DONE)
     values = {
         "vm": _vm(found),

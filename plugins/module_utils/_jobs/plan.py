@@ -118,13 +118,14 @@ def _missing_warning(missing: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def read_state(context: Context, connection: Connection) -> PlanState:
-    """What earlier runs say about each VM: holds and the newest acts."""
+    """What earlier runs say about each VM: holds, the newest acts, and what was reverted."""
     return PlanState(
         holds={
             unique_id: f"{hold.who}: {hold.reason}"
             for unique_id, hold in holds.active(context.database, connection).items()
         },
         last_acts=journal.newest_acts(connection, state=DONE),
+        reverted_twice=holds.reverted_twice(connection),
     )
 
 

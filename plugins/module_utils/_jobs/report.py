@@ -119,7 +119,7 @@ def _state(context: Context, seen: Snapshot) -> tuple[tuple[Owed, ...], tuple[He
     """What is owed on the endpoints seen, what is held, and who turned the kill switch on and why."""
     with context.database.transaction() as connection:
         entries = [entry for endpoint in seen.endpoints for entry in journal.unsettled(connection, endpoint)]
-        held = holds.active(context.database, connection)
+        held = holds.in_force(context.database, connection)
         switch = killswitch.read(connection)
     owed = tuple(
         Owed(

@@ -15,7 +15,7 @@ from .._policy.settings import MODES
 from .._policy.sizing import SizingPolicy
 from .._records.action import Action, Change, Inverse
 from .._records.forecast import TARGET_MEAN, Forecast
-from .._records.plan import ACT, REFUSED, Decision, Plan
+from .._records.plan import ACT, PURPOSE_SIZE, REFUSED, Decision, Plan
 from .._records.snapshot import Snapshot
 from .._records.vm import RESOURCES, VM
 from .bounds import NO_VALUE, OVER_VALUE, Bounds, no_bounds, reduce_bounds
@@ -26,7 +26,6 @@ from .order import Placed, Proposal, arrange
 from .state import PlanState
 from .target import DEMANDS, Clock
 
-PURPOSE_SIZE = "size"
 MAX_NAMED = 5  # VMs or gaps named in one warning
 
 

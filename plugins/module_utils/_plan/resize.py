@@ -17,7 +17,7 @@ from .._core.clock import format_utc
 from .._core.errors import HeadroomError, RefusedError
 from .._policy.settings import MODE_APPROVE, MODE_IGNORE, Settings
 from .._policy.sizing import SizingPolicy
-from .._records.plan import ACT, STAY, Decision, Plan
+from .._records.plan import ACT, PURPOSE_RESIZE, STAY, Decision, Plan
 from .._records.snapshot import Snapshot
 from .._records.vm import GROW, MEMORY_MIB, RESOURCES, SHRINK, VCPUS, VM
 from .capacity import Ledger
@@ -26,8 +26,6 @@ from .judge import decision_of
 from .order import Proposal, arrange
 from .plan import build_actions
 from .state import PlanState
-
-PURPOSE_RESIZE = "resize"
 
 
 def make_resize(

@@ -12,14 +12,13 @@ from .._core.clock import format_utc
 from .._core.errors import HeadroomError
 from .._policy.settings import MODE_APPROVE
 from .._records.action import Action, Change, Inverse
-from .._records.plan import ACT, REFUSED, STAY, Budget, Decision, Plan
+from .._records.plan import ACT, PURPOSE_ROLLBACK, REFUSED, STAY, Budget, Decision, Plan
 from .._records.receipt import DONE, Receipt
 from .._records.snapshot import Snapshot
 from .._records.vm import GROW, INVERSE_LIVE, RESOURCES, SHRINK, VM, Capability
 from .capacity import promised
 from .constraints import Against
 
-PURPOSE_ROLLBACK = "rollback"
 EXPIRES = timedelta(hours=24)  # as other plans by default: PEERS' plan expiry
 OPPOSITE = {GROW: SHRINK, SHRINK: GROW}
 

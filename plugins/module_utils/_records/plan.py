@@ -14,6 +14,11 @@ ACT = "act"
 STAY = "stay"
 REFUSED = "refused"
 
+# What a plan is for.
+PURPOSE_SIZE = "size"  # by forecast and policy
+PURPOSE_RESIZE = "resize"  # a person's own request
+PURPOSE_ROLLBACK = "rollback"
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -61,7 +66,7 @@ class Plan:
     made_at: str
     expires_at: str
     scope: tuple[str, ...]  # unique_ids the plan may act on, sorted
-    purpose: str  # "size", "resize" (a person's own request) or "rollback"
+    purpose: str  # one of PURPOSE_*
     policy: str  # digest of the sizing policy
     snapshot: str  # digest
     forecast: str  # digest; "" for a person's own resize and for a rollback

@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
 from .audit import append
+from .journal import reverts
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from .db import Database
+
+
+# Safety rule 3: a VM whose resource was changed and reverted twice within a week is held until a person looks.
+REVERTS_WINDOW_MS = 7 * 24 * 3600 * 1000
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,23 @@ def active(database: Database, connection: Connection) -> dict[str, Hold]:
         {"now_ms": database.now_ms(connection)},
     )
     return {row.unique_id: Hold(row.unique_id, row.who, row.reason, row.until_ms) for row in rows}
+
+
+def reverted_twice(connection: Connection, *, unique_id: str = "") -> frozenset[str]:
+    """Which VMs, of all or of one, were changed and reverted twice since somebody last released them."""
+    found = reverts(connection, unique_id=unique_id)
+    return frozenset(
+        first[0]
+        for first, second in zip(found, found[1:])
+        if first[:2] == second[:2] and second[2] - first[2] < REVERTS_WINDOW_MS
+    )
+
+
+def in_force(database: Database, connection: Connection) -> dict[str, Hold]:
+    """All that keeps hands off VMs: the active holds, and one for each other VM that was reverted twice."""
+    reason = "it was changed and reverted twice"
+    found = {one: Hold(one, "headroom", reason, None) for one in reverted_twice(connection)}
+    return {**found, **active(database, connection)}
 
 
 def place(database: Database, connection: Connection, hold: Hold, *, run_id: str = "") -> bool:
@@ -64,12 +86,22 @@ def place(database: Database, connection: Connection, hold: Hold, *, run_id: str
 
 
 def release(database: Database, connection: Connection, unique_id: str, *, who: str) -> bool:
-    """End a hold; returns whether there was one."""
+    """End a hold, or let go of a VM that was reverted twice; returns whether it was held."""
     import sqlalchemy
 
+    looked_at = unique_id in reverted_twice(connection, unique_id=unique_id)
+    if looked_at:
+        connection.execute(
+            sqlalchemy.text(
+                "INSERT INTO released VALUES (:unique_id, :who, :at_ms) ON CONFLICT (unique_id) DO UPDATE "
+                "SET who = excluded.who, at_ms = excluded.at_ms"
+            ),
+            {"unique_id": unique_id, "who": who, "at_ms": database.now_ms(connection)},
+        )
     ended = connection.execute(
         sqlalchemy.text("DELETE FROM hold WHERE unique_id = :unique_id"), {"unique_id": unique_id}
     )
-    if ended.rowcount:
+    held = looked_at or bool(ended.rowcount)
+    if held:
         append(database, connection, run_id="", who=who, event="hold.released", body={"unique_id": unique_id})
-    return bool(ended.rowcount)
+    return held

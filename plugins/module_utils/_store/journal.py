@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .._core.errors import HeadroomError
-from .._records.receipt import BEGUN, FAILED, OPEN_STATES, OWED, REVERTED
+from .._records.plan import PURPOSE_ROLLBACK
+from .._records.receipt import BEGUN, DONE, FAILED, OPEN_STATES, OWED, REVERTED
 from .audit import append
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 # What recovery looks at: acts that never ended, could not be set back, or wait for a restart.
 UNSETTLED_STATES = (*OPEN_STATES, FAILED, OWED)
+
+RECOVERED = "recovered"  # code of what a later run brought to its end
+# Reasons for setting an act back that say nothing against its VM.
+BLAMELESS_CODES = (RECOVERED, "vm.vanished", "kill_switch.on")
 
 
 @dataclass(frozen=True)
@@ -39,10 +44,19 @@ class Entry:
     message: str
     begun_at_ms: int
     updated_at_ms: int
+    purpose: str  # of the plan
 
 
 def begin(
-    database: Database, connection: Connection, action: Action, *, run_id: str, plan: str, who: str, token: int
+    database: Database,
+    connection: Connection,
+    action: Action,
+    *,
+    run_id: str,
+    plan: str,
+    purpose: str,
+    who: str,
+    token: int,
 ) -> None:
     """Put the intent on record, with the audit row of the same transaction."""
     import sqlalchemy
@@ -51,9 +65,9 @@ def begin(
     connection.execute(
         sqlalchemy.text(
             "INSERT INTO journal (run_id, action_id, plan, unique_id, resource, direction, endpoint, host_id, "
-            "host_set, tenant, state, code, message, token, begun_at_ms, updated_at_ms) "
+            "host_set, tenant, state, code, message, token, begun_at_ms, updated_at_ms, purpose) "
             "VALUES (:run_id, :action_id, :plan, :unique_id, :resource, :direction, :endpoint, :host_id, "
-            ":host_set, :tenant, :state, '', '', :token, :now_ms, :now_ms)"
+            ":host_set, :tenant, :state, '', '', :token, :now_ms, :now_ms, :purpose)"
         ),
         {
             "run_id": run_id,
@@ -69,6 +83,7 @@ def begin(
             "state": BEGUN,
             "token": token,
             "now_ms": now_ms,
+            "purpose": purpose,
         },
     )
     body = {
@@ -181,16 +196,28 @@ def newest_acts(connection: Connection, *, state: str) -> dict[tuple[str, str], 
     return {(row.unique_id, row.resource): (row.direction, row.updated_at_ms) for row in rows}
 
 
-def count_reverts(connection: Connection, unique_id: str, *, since_ms: int, but_codes: tuple[str, ...]) -> int:
-    """How many acts on a VM were set back since then, for another reason than these."""
+def reverts(connection: Connection, *, unique_id: str = "") -> list[tuple[str, str, int]]:
+    """(unique_id, resource, when in ms) of each act that was set back or rolled back since its VM was last released.
+
+    Of one VM, or of all; sorted.
+    """
     import sqlalchemy
 
     statement = sqlalchemy.text(
-        "SELECT COUNT(*) FROM journal WHERE unique_id = :unique_id AND state = :state AND updated_at_ms > :since_ms "
-        "AND code NOT IN :but_codes"
-    ).bindparams(sqlalchemy.bindparam("but_codes", expanding=True))
-    values = {"unique_id": unique_id, "state": REVERTED, "since_ms": since_ms, "but_codes": but_codes}
-    return int(connection.execute(statement, values).scalar_one())
+        "SELECT journal.unique_id, resource, updated_at_ms FROM journal "
+        "LEFT JOIN released ON released.unique_id = journal.unique_id "
+        "WHERE (state = :reverted OR (state = :done AND purpose = :rollback)) AND code NOT IN :blameless "
+        "AND updated_at_ms > COALESCE(released.at_ms, 0) AND :unique_id IN ('', journal.unique_id) "
+        "ORDER BY journal.unique_id, resource, updated_at_ms"
+    ).bindparams(sqlalchemy.bindparam("blameless", expanding=True))
+    values = {
+        "reverted": REVERTED,
+        "done": DONE,
+        "rollback": PURPOSE_ROLLBACK,
+        "blameless": BLAMELESS_CODES,
+        "unique_id": unique_id,
+    }
+    return [(row.unique_id, row.resource, row.updated_at_ms) for row in connection.execute(statement, values)]
 
 
 def _select() -> Select[Any]:

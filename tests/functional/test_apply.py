@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import threading
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._store import (
     journal,
     killswitch,
     leases,
+    references,
 )
 from ansible_collections.headroom.fleet.plugins.module_utils._store.artifacts import ArtifactStore
 from ansible_collections.headroom.fleet.plugins.module_utils._store.db import Database
@@ -55,13 +57,17 @@ class Bench:
         return Run(
             database=self.database,
             endpoints={self.fleet.endpoint.name: self.fleet.endpoint},
-            load_plan=lambda digest: self.artifacts.get(Plan, digest),
+            load_plan=self.load_plan,
             run_id=f"run{self.runs}",
             who="tester",
             terms=TERMS,
             clock=lambda: NOW,
             **values,
         )
+
+    def load_plan(self, digest: str) -> Plan:
+        """A stored plan."""
+        return self.artifacts.get(Plan, digest)
 
     def context(self, tmp_path: Path) -> Context:
         """Surroundings of a job on the same fleet and stores."""
@@ -187,6 +193,60 @@ def test_a_changed_vm_is_superseded_and_its_dependants_with_it(bench: Bench) -> 
     assert bench.fleet.writes == 0
 
 
+def name_newest(bench: Bench, made: Plan) -> None:
+    """As the plan stage leaves it."""
+    with bench.database.transaction() as connection:
+        references.put(bench.database, connection, f"plan/{made.made_at}", bench.artifacts.put(made))
+
+
+@pytest.mark.safety(rule=7)
+@pytest.mark.parametrize(
+    ("newer", "later", "unapproved", "approved"),
+    [
+        ([("u0", 512)], 1, ("skipped", "superseded"), ("skipped", "opposed")),
+        ([("u0", 3072)], 1, ("skipped", "superseded"), ("done", "")),
+        ([], 1, ("skipped", "superseded"), ("done", "")),  # it was in its scope, and is to stay as it is
+        (None, 1, ("done", ""), ("done", "")),  # it was not
+        ([("u0", 512)], 0, ("done", ""), ("done", "")),  # not newer
+    ],
+)
+def test_a_newer_plan_supersedes_what_nobody_approved_and_holds_back_its_opposite(
+    bench: Bench,
+    newer: list[tuple[str, int]] | None,
+    later: int,
+    unapproved: tuple[str, str],
+    approved: tuple[str, str],
+) -> None:
+    wanted = [action(bench.fleet, uuid, "memory.balloon", size) for uuid, size in newer or []]
+    other = plan(*wanted, now=NOW + timedelta(minutes=later))
+    name_newest(bench, dataclasses.replace(other, scope=("fake/u1",) if newer is None else ("fake/u0", "fake/u1")))
+    before = bench.fleet.load()
+    for mode, expected in (("auto", unapproved), ("approve", approved)):
+        made = plan(action(bench.fleet, "u0", "memory.balloon", 2048, mode=mode))
+        name_newest(bench, made)
+        digest = bench.artifacts.put(made)
+        with bench.database.transaction() as connection:
+            if mode == "approve":
+                approvals.grant(bench.database, connection, digest, who="ann", ttl_s=60, actions=["a0001"])
+        endpoints = {"fake": bench.fleet.endpoint}
+        seen = preview(
+            bench.database, made, plan_digest=digest, load_plan=bench.load_plan, endpoints=endpoints, now=NOW
+        )
+        assert [(one.state, one.code) for one in seen] == ends(bench.apply(made)) == [expected]
+        bench.fleet.save(before)
+
+
+@pytest.mark.safety(rule=7)
+def test_an_act_approved_by_hand_counts_as_approved_in_every_mode_until_that_ends(bench: Bench) -> None:
+    made = plan(action(bench.fleet, "u0", "memory.balloon", 2048))
+    name_newest(bench, dataclasses.replace(plan(now=NOW + timedelta(minutes=1)), scope=("fake/u0",)))
+    digest = bench.artifacts.put(made)
+    for ttl_s, expected in ((-1, ("skipped", "superseded")), (60, ("done", ""))):
+        with bench.database.transaction() as connection:
+            approvals.grant(bench.database, connection, digest, who="ann", ttl_s=ttl_s, actions=["a0001"])
+        assert ends(bench.apply(made)) == [expected]
+
+
 @pytest.mark.safety(rule=7)
 def test_a_shrink_makes_room_for_a_grow(bench: Bench) -> None:
     fleet = bench.fleet.load()
@@ -310,7 +370,7 @@ def test_a_preview_says_what_apply_then_does_and_writes_nothing(bench: Bench) ->
     )
     digest = bench.artifacts.put(made)
     endpoints = {"fake": bench.fleet.endpoint}
-    seen = preview(bench.database, made, plan_digest=digest, endpoints=endpoints, now=NOW)
+    seen = preview(bench.database, made, plan_digest=digest, load_plan=bench.load_plan, endpoints=endpoints, now=NOW)
     assert bench.fleet.writes == 0
     assert [(one.state, one.code) for one in seen] == ends(bench.apply(made))
 

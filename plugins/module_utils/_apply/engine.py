@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from .._platform.base import Current, Writer
     from .._records.action import Action
     from .._records.plan import Plan
+    from .._records.vm import Value
     from .._store.db import Database
+    from .newer import NewerPlans
 
 MODE_AUTO = "auto"
 MODE_RECOMMEND = "recommend"
@@ -60,6 +62,7 @@ class Engine:
     who: str
     tokens: dict[str, int]
     clock: Callable[[], datetime]
+    newer: NewerPlans
 
     def begin(self, action: Action, writer: Writer, *, fits: Callable[[Action], str]) -> None:
         """Check everything that must hold, and put the intent on record.
@@ -70,6 +73,7 @@ class Engine:
         check_precondition(action, writer.current(action.unique_id))
         if why := fits(action):
             raise RefusedError("capacity", why)
+        self.newer.check(action, self.database)
         with self.database.transaction() as connection:
             leases.check(self.database, connection, action.endpoint, token=self.tokens[action.endpoint])
             killswitch.check(connection)
@@ -136,7 +140,7 @@ class Engine:
         self._move(action, end, token=token)
         return end
 
-    def set_fields(self, action: Action, writer: Writer, wanted: Iterable[tuple[str, int]]) -> None:
+    def set_fields(self, action: Action, writer: Writer, wanted: Iterable[tuple[str, Value]]) -> None:
         """Bring each field to its value, in order, and read it back. The fence is asked before every write.
 
         Raises RefusedError ``read_back`` when the platform took a value and does not show it.
@@ -277,7 +281,7 @@ def at_after(action: Action, current: Current) -> bool:
     return all(current.fields.get(change.field) == change.after for change in (*action.changes, *action.deferred))
 
 
-def _reads(writer: Writer, unique_id: str, field: str, value: int) -> bool:
+def _reads(writer: Writer, unique_id: str, field: str, value: Value) -> bool:
     return wait_until(
         lambda: writer.current(unique_id).fields.get(field) == value, timeout_s=writer.settle_s(field), poll_s=0.2
     )

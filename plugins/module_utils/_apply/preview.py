@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable
 
 from .._core.clock import format_utc
 from .._core.errors import EndpointError, RefusedError
@@ -14,6 +14,7 @@ from .._platform.registry import open_reader
 from .._records.receipt import ALREADY_DONE, DONE, SKIPPED, Outcome
 from .._store import killswitch
 from .engine import End, at_after, check_allowed, check_precondition, refused
+from .newer import NewerPlans
 from .room import Room
 
 if TYPE_CHECKING:
@@ -27,33 +28,42 @@ if TYPE_CHECKING:
 
 
 def preview(
-    database: Database, plan: Plan, *, plan_digest: str, endpoints: Mapping[str, Endpoint], now: datetime
+    database: Database,
+    plan: Plan,
+    *,
+    plan_digest: str,
+    load_plan: Callable[[str], Plan],
+    endpoints: Mapping[str, Endpoint],
+    now: datetime,
 ) -> tuple[Outcome, ...]:
     """For each action the outcome that an apply at this moment would have, from read-only connections."""
     observations = _observe(plan.actions, endpoints)
     rooms = {name: Room(found) for name, found in observations.items() if not isinstance(found, End)}
+    newer = NewerPlans(plan, plan_digest, load_plan)
     ends: dict[str, End] = {}
     foreseen: list[Action] = []
     with database.transaction() as connection:
         killswitch.check(connection)
-        for action in plan.actions:
-            found = observations[action.endpoint]
-            if isinstance(found, End):
-                ends[action.action_id] = found
-                continue
-            try:
-                check_precondition(action, _current(found, action.unique_id))
-                _check_order_and_room(action, ends, rooms[action.endpoint])
+    for action in plan.actions:
+        found = observations[action.endpoint]
+        if isinstance(found, End):
+            ends[action.action_id] = found
+            continue
+        try:
+            check_precondition(action, _current(found, action.unique_id))
+            _check_order_and_room(action, ends, rooms[action.endpoint])
+            newer.check(action, database)
+            with database.transaction() as connection:
                 check_allowed(
                     action, database, connection, plan=plan, plan_digest=plan_digest, now=now, foreseen=foreseen
                 )
-            except RefusedError as refusal:
-                ends[action.action_id] = refused(refusal)
-                continue
-            rooms[action.endpoint].reserve(action)
-            rooms[action.endpoint].settle(action, done=True)
-            foreseen.append(action)
-            ends[action.action_id] = End(DONE, "", "Would be done.")
+        except RefusedError as refusal:
+            ends[action.action_id] = refused(refusal)
+            continue
+        rooms[action.endpoint].reserve(action)
+        rooms[action.endpoint].settle(action, done=True)
+        foreseen.append(action)
+        ends[action.action_id] = End(DONE, "", "Would be done.")
     return tuple(_outcome(action, ends[action.action_id], now) for action in plan.actions)
 
 

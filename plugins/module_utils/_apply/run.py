@@ -18,6 +18,7 @@ from .._records.receipt import BEGUN, DONE, OWED, SKIPPED, Outcome, Receipt
 from .._store import journal, killswitch
 from .engine import BusyError, End, Engine, refused
 from .lease import LeaseTerms, held
+from .newer import NewerPlans
 from .room import Room
 from .schedule import Schedule
 
@@ -59,7 +60,7 @@ def apply_plan(run: Run, plan: Plan, *, plan_digest: str) -> Receipt:
     schedule = Schedule(plan)
     names = {action.endpoint for action in plan.actions}
     with held(run.database, names, run_id=run.run_id, terms=run.terms) as tokens:
-        engine = Engine(run.database, plan, plan_digest, run.run_id, run.who, tokens, run.clock)
+        engine = _engine(run, plan, plan_digest, tokens=tokens)
         with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
             list(pool.map(lambda name: _serve(run, engine, schedule, run.endpoints[name]), sorted(names)))
     outcomes = tuple(_outcome(action, schedule.ends[action.action_id]) for action in plan.actions)
@@ -99,9 +100,14 @@ def settle(run: Run, writer: Writer, *, endpoint: str, tokens: dict[str, int]) -
     for entry in entries:
         plan = run.load_plan(entry.plan)
         action = next(one for one in plan.actions if one.action_id == entry.action_id)
-        engine = Engine(run.database, plan, entry.plan, run.run_id, run.who, tokens, run.clock)
+        engine = _engine(run, plan, entry.plan, tokens=tokens)
         outcomes.append(_outcome(action, engine.settle(action, writer, entry=entry)))
     return outcomes
+
+
+def _engine(run: Run, plan: Plan, plan_digest: str, *, tokens: dict[str, int]) -> Engine:
+    newer = NewerPlans(plan, plan_digest, run.load_plan)
+    return Engine(run.database, plan, plan_digest, run.run_id, run.who, tokens, run.clock, newer)
 
 
 def _serve(run: Run, engine: Engine, schedule: Schedule, endpoint: Endpoint) -> None:

@@ -49,7 +49,12 @@ def apply(
     made = context.artifacts.get(Plan, plan)
     if context.check:
         outcomes = preview(
-            context.database, made, plan_digest=plan, endpoints=context.endpoints_by_name, now=context.now
+            context.database,
+            made,
+            plan_digest=plan,
+            load_plan=lambda digest: context.artifacts.get(Plan, digest),
+            endpoints=context.endpoints_by_name,
+            now=context.now,
         )
         return _result(outcomes, made=made, values={"plan": plan, "receipt": ""})
     run = _run(context, stop=stop, terms=terms, workers=workers, pinned_clock=pinned_clock)

@@ -19,7 +19,7 @@ from .._records.forecast import Forecast
 from .._records.plan import Plan
 from .._records.receipt import DONE
 from .._records.snapshot import Snapshot
-from .._store import holds, journal, references
+from .._store import approvals, holds, journal, references
 from .._store.tables import table_from_bytes
 from .context import Result, find_vm_name
 
@@ -78,7 +78,7 @@ def plan(
         values={"plan": digest, **summary(made)},
         before=before_text(made),
         after=after_text(made),
-        warnings=(*made.warnings, *_missing_warning(missing)),
+        warnings=(*made.warnings, *_missing_warning(missing), *_opposed_warnings(context, made, digest)),
     )
 
 
@@ -115,6 +115,39 @@ def _missing_warning(missing: tuple[str, ...]) -> tuple[str, ...]:
         return ()
     named = ", ".join(missing[:MOST_NAMED]) + (", ..." if len(missing) > MOST_NAMED else "")
     return (f"{len(missing)} VMs of the scope are not in the snapshot: {named}.",)
+
+
+def _opposed_warnings(context: Context, made: Plan, digest: str) -> tuple[str, ...]:
+    """Approved acts of earlier plans, not begun yet, of which this one wants the opposite: they are held back."""
+    with context.database.transaction() as connection:
+        waiting = {
+            plan: {action_id: who for action_id, who in given.items() if action_id not in _begun(connection, plan)}
+            for plan, given in approvals.active(context.database, connection).items()
+            if plan != digest
+        }
+    wishes = {(one.unique_id, one.resource): one.direction for one in made.actions}
+    found = [
+        f"{one.vm_name}: {given[one.action_id]} approved to {one.direction} its {one.resource} in the plan {plan}, of "
+        "which this plan wants the opposite. That act is held back."
+        for plan, given in waiting.items()
+        for one in (_actions(context, plan) if given else ())
+        if one.action_id in given and wishes.get((one.unique_id, one.resource), one.direction) != one.direction
+    ]
+    more = (f"{len(found) - MOST_NAMED} more approved acts are held back.",) if len(found) > MOST_NAMED else ()
+    return (*found[:MOST_NAMED], *more)
+
+
+def _actions(context: Context, plan: str) -> tuple[Action, ...]:
+    try:
+        return context.artifacts.get(Plan, plan).actions
+    except HeadroomError as error:
+        if error.code != "artifact.missing":
+            raise
+        return ()  # pruned, so nobody can apply it
+
+
+def _begun(connection: Connection, plan: str) -> frozenset[str]:
+    return frozenset(entry.action_id for entry in journal.of_plan(connection, plan))
 
 
 def read_state(context: Context, connection: Connection) -> PlanState:

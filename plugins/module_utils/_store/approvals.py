@@ -77,6 +77,20 @@ def approved(database: Database, connection: Connection, plan: str) -> dict[str,
     return {action_id: row.who for row in rows for action_id in json.loads(row.actions)}
 
 
+def active(database: Database, connection: Connection) -> dict[str, dict[str, str]]:
+    """Of each plan the actions whose approval has not run out, and who gave it."""
+    import sqlalchemy
+
+    rows = connection.execute(
+        sqlalchemy.text("SELECT plan, who, actions FROM approval WHERE expires_at_ms > :now_ms ORDER BY at_ms"),
+        {"now_ms": database.now_ms(connection)},
+    )
+    found: dict[str, dict[str, str]] = {}
+    for row in rows:
+        found.setdefault(row.plan, {}).update(dict.fromkeys(json.loads(row.actions), row.who))
+    return found
+
+
 def of_plan(connection: Connection, plan: str) -> tuple[Approval, ...]:
     """Every approval of the plan, those that ran out as well, oldest first."""
     import sqlalchemy

@@ -1,0 +1,89 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan job on the fake platform: what it makes of what earlier runs left in the stores."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.approve import approve
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context import Context, Result
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.observe import take_snapshot
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.plan import plan
+from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import MEMORY_MIB, VCPUS
+from ansible_collections.headroom.fleet.plugins.module_utils._store.tables import table_bytes
+from tests.unit._plan.fleets import FREE, forecast
+
+from .fleets import NOW, Fleet
+
+POLICY = FREE.replace("mode: auto", "mode: approve")
+
+
+class Planner:
+    """A fleet of three VMs, e/u0 to e/u2, and its stores."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.fleet = Fleet(root / "fleet.json", name="e")
+
+    def context(self) -> Context:
+        urls = {name: str(self.root / name) for name in ("artifacts", "telemetry")}
+        urls["state"] = str(self.root / "state.db")
+        return Context(now=NOW, who="ann", endpoints=(self.fleet.endpoint,), urls=urls)
+
+    def plan(self, uppers: dict[tuple[str, str], float], **values: Any) -> Result:
+        """Plan by a forecast whose upper bounds are these."""
+        context = self.context()
+        header, table = forecast(uppers)
+        header = dataclasses.replace(header, table=context.artifacts.put_bytes(table_bytes(table)))
+        names = {
+            "snapshot": context.artifacts.put(take_snapshot(context)),
+            "forecast": context.artifacts.put(header),
+        }
+        return plan(context, **names, **{"policy_text": POLICY, "policy_name": "/etc/headroom/p.yml", **values})
+
+
+@pytest.fixture
+def planner(tmp_path: Path) -> Planner:
+    return Planner(tmp_path)
+
+
+@pytest.mark.safety(rule=7)
+def test_a_plan_reports_approved_acts_whose_opposite_it_wants(planner: Planner) -> None:
+    first = planner.plan({("u0", VCPUS): 2500, ("u1", VCPUS): 2500, ("u2", MEMORY_MIB): 1500})
+    assert len(first.values["actions"]) == 3
+    assert approve(planner.context(), plan=first.values["plan"], actions=["a0001", "a0003"]).changed
+    approved = {one["vm"] for one in first.values["actions"] if one["action_id"] != "a0002"}
+    again = planner.plan({("u0", VCPUS): 100, ("u1", VCPUS): 100, ("u2", MEMORY_MIB): 100})
+    told = [warning for warning in again.warnings if "held back" in warning]
+    assert len(told) == len(approved) == 2
+    assert all(f"ann approved to grow its {name}" in " ".join(told) for name in ("vcpus", "memory_mib"))
+    assert all(first.values["plan"] in warning for warning in told)
+    same = planner.plan({("u0", VCPUS): 2600, ("u1", VCPUS): 2600, ("u2", MEMORY_MIB): 1600})
+    assert not [warning for warning in same.warnings if "held back" in warning]
+
+
+def test_an_empty_scope_is_refused(planner: Planner) -> None:
+    for scope in ([], ["e/gone"]):
+        with pytest.raises(HeadroomError) as caught:
+            planner.plan({("u0", VCPUS): 2500}, scope=scope)
+        assert caught.value.code == "scope.empty"
+
+
+def test_a_typo_in_the_policy_is_one_error_with_its_line(planner: Planner) -> None:
+    with pytest.raises(HeadroomError) as caught:
+        planner.plan({("u0", VCPUS): 2500}, policy_text=POLICY.replace("step_limit", "step_limits"))
+    assert caught.value.code == "policy.invalid"
+    assert str(caught.value).startswith("/etc/headroom/p.yml:4:38: defaults.vcpus has no key 'step_limits'.")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
+def test_what_is_no_number_in_a_forecast_changes_nothing(planner: Planner, value: float) -> None:
+    found = planner.plan({("u0", VCPUS): value, ("u0", MEMORY_MIB): 1500}).values
+    assert [one["resource"] for one in found["actions"]] == ["memory_mib"]
+    assert found["decisions"]["bad_forecast"] == 1

@@ -35,6 +35,7 @@ POLICY: Mapping[str, tuple[str, ...]] = {"policy": ("headroom_policy",)}
 
 ENDPOINT_OF_HOST = "headroom_endpoint"
 UNIQUE_ID_OF_HOST = "headroom_unique_id"
+HOST_ID_OF_HOST = "headroom_host_id"
 
 
 class ControllerAction(ActionBase):
@@ -53,6 +54,8 @@ class ControllerAction(ActionBase):
     # The option that is the VM of the host the task runs for. A list takes unique_ids alone: it looks up no name.
     VM: ClassVar[str] = ""
     VM_IS_LIST: ClassVar[bool] = False
+    # The option that is the hypervisor that the task runs for, or that its VM is on. For other hosts it stays empty.
+    HYPERVISOR: ClassVar[str] = ""
     # The option that gets the VMs of the play. Such a module is about the fleet and runs once for all hosts.
     SCOPE: ClassVar[str] = ""
 
@@ -86,14 +89,18 @@ class ControllerAction(ActionBase):
 
     def _arguments(self, variables: dict[str, Any]) -> dict[str, Any]:
         arguments: dict[str, Any] = dict(self._task.args)
+        subject = self.VM or self.HYPERVISOR
+        own = bool(subject) and arguments.get(subject) is None
         for option, names in {**CONTEXT, **self.OPTIONS}.items():
             value = next((found for name in names if (found := self._variable(variables, name)) is not None), None)
             if value is None or arguments.get(option) is not None:
                 continue
-            if option == "endpoints" and self.VM and arguments.get(self.VM) is None:
+            if option == "endpoints" and own:
                 value = self._own_endpoint(variables, value)
             arguments[option] = value
-        if self.VM and arguments.get(self.VM) is None:
+        if self.HYPERVISOR and own:
+            arguments[self.HYPERVISOR] = self._variable(variables, HOST_ID_OF_HOST)
+        if self.VM and own:
             unique_id = self._variable(variables, UNIQUE_ID_OF_HOST)
             if self.VM_IS_LIST:
                 arguments[self.VM] = [unique_id] if unique_id else None
@@ -112,7 +119,7 @@ class ControllerAction(ActionBase):
         return None if value in (None, "") else self._templar.template(value)
 
     def _own_endpoint(self, variables: dict[str, Any], endpoints: Any) -> Any:
-        """The endpoint of the host's VM, where both are known: no other need be asked."""
+        """The endpoint of the host, where it is known: no other need be asked."""
         name = self._variable(variables, ENDPOINT_OF_HOST)
         return [one for one in endpoints if one.get("name") == name] or endpoints
 

@@ -42,6 +42,7 @@ TASKS: tuple[tuple[str, dict[str, Any], bool], ...] = (
     ("decision_info", {"vm": "vm0"}, False),
     ("vm_resize", {"vm": "vm0", "memory_mib": 2048}, True),
     ("vm_info", {"vm": "vm0"}, False),
+    ("host_info", {}, False),
     ("plan_approve", {"plan": "{{ vm_resize.plan }}", "ttl_s": 60}, False),
     ("allocation_apply", {"plan": "{{ vm_resize.plan }}"}, False),
     ("allocation_verify", {"receipt": "{{ vm_resize.receipt }}"}, False),

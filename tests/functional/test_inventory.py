@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 
-from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import ACT, Decision
+from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import ACT, STAY, Decision
 from ansible_collections.headroom.fleet.plugins.module_utils._store import references
 from ansible_collections.headroom.fleet.plugins.module_utils._store.artifacts import ArtifactStore
 from ansible_collections.headroom.fleet.plugins.module_utils._store.db import Database
@@ -128,12 +129,16 @@ def test_expressions_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_figures_of_the_newest_plan(tmp_path: Path) -> None:
-    fleet = Fleet(tmp_path / "fleet.json", vms=2)
+    fleet = Fleet(tmp_path / "fleet.json", vms=3)
     controller = Controller(tmp_path, fleet)
     stores = {name: controller.variables[f"headroom_{name}"] for name in ("artifacts", "state")}
-    decision = Decision("fake/u0", "vm0", "vcpus", ACT, "grow", "it needs more", 3, 2, 4, action_id="a0001")
-    made = plan(action(fleet, "u0", "vcpus.agent", 4))
-    made = type(made)(**{**made.__dict__, "decisions": (decision,)})
+    decisions = (
+        Decision("fake/u0", "vm0", "vcpus", ACT, "grow", "it needs more", 3, 2, 4, upper=2100, action_id="a0001"),
+        Decision("fake/u0", "vm0", "memory_mib", STAY, "fits", "it fits", 4, 1024, 1024, upper=300),
+        Decision("fake/u2", "vm2", "vcpus", STAY, "fits", "it fits", 3, 2, 2, upper=1600),
+        Decision("fake/u2", "vm2", "memory_mib", STAY, "no_forecast", "no forecast", 0, 1024, 1024),
+    )
+    made = replace(plan(action(fleet, "u0", "vcpus.agent", 4)), decisions=decisions)
     digest = ArtifactStore(stores["artifacts"]).put(made)
     database = Database(stores["state"])
     with database.transaction() as connection:
@@ -142,6 +147,11 @@ def test_figures_of_the_newest_plan(tmp_path: Path) -> None:
     controller.inventory(figures=True, artifacts_url=stores["artifacts"], state_url=stores["state"])
     manager = load(controller)
     assert names(manager, "headroom_action_grow") == ["vm0"]
+    assert names(manager, "headroom_pressure_over") == ["vm0"]
+    assert names(manager, "headroom_pressure_high") == ["vm2"]
     assert manager.get_host("vm0").vars["headroom_vcpus_wanted"] == 4
+    assert manager.get_host("vm0").vars["headroom_cpu_upper_millicores"] == 2100
+    assert manager.get_host("vm0").vars["headroom_memory_upper_mib"] == 300
+    assert "headroom_memory_upper_mib" not in manager.get_host("vm2").vars
     assert manager.get_host("vm0").vars["headroom_newest_plan"] == digest
     assert "headroom_newest_plan" not in manager.get_host("vm1").vars

@@ -121,6 +121,33 @@ def test_a_detached_task_must_be_delegated(results: dict[str, Any]) -> None:
     assert results["vm1"]["polled"]["vm"]["unique_id"] == "one/u0"
 
 
+def test_host_info_says_what_room_a_hypervisor_has(controller: Controller) -> None:
+    endpoints = [{"name": fleet.endpoint.name, "uri": fleet.endpoint.uri} for fleet in controller.fleets]
+    ask = task("host_info", "seen")
+    unknown = task("host_info", "unknown", {"host": "h9"})
+    ambiguous = task("host_info", "ambiguous", {"host": "h0"})
+    found = controller.results(
+        {"hosts": "headroom_hosts:vm1", "tasks": [ask, task("host_info", "everyone", {"host": ""})]},
+        {"hosts": "localhost", "vars": {"headroom_endpoints": endpoints}, "tasks": [ask, unknown, ambiguous]},
+    )
+    of_one, of_two = found["h0@one"]["seen"]["hosts"], found["h0@two"]["seen"]["hosts"]
+    assert [host["host_id"] for host in of_one + of_two] == ["one/h0", "two/h0"]
+    assert of_one == found["vm1"]["seen"]["hosts"]
+    assert found["localhost"]["seen"]["hosts"] == found["vm1"]["everyone"]["hosts"] == of_one + of_two
+    assert of_two[0]["vcpus"] == {
+        "capacity": 16,
+        "reserved": 0,
+        "allocation_ratio_ppm": 4_000_000,
+        "allocatable": 64,
+        "allocated": 2,
+        "left": 62,
+    }
+    assert of_two[0]["memory"]["left"] == 8192 - 1024
+    assert [vm["name"] for vm in of_one[0]["vms"]] == ["vm0", "vm1"]
+    assert found["localhost"]["unknown"]["code"] == "host.unknown"
+    assert found["localhost"]["ambiguous"]["code"] == "host.ambiguous"
+
+
 def plan_play(**play: Any) -> dict[str, Any]:
     return {
         "hosts": "headroom_vms",

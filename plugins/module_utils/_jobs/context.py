@@ -138,13 +138,26 @@ def drop_rehearsal(run_id: str) -> None:
 
 def find_vm_name(names: Mapping[str, str], wanted: str) -> str:
     """The unique_id of a VM given by it or by a name only one VM has. Raises ``vm.unknown``, ``vm.ambiguous``."""
+    return _find_name(names, wanted, kind="vm", noun="VM", id_name="unique_id")
+
+
+def find_host_name(names: Mapping[str, str], wanted: str) -> str:
+    """The host_id of a host given by it or by a name only one has. Raises ``host.unknown``, ``host.ambiguous``."""
+    return _find_name(names, wanted, kind="host", noun="host", id_name="host_id")
+
+
+def _find_name(names: Mapping[str, str], wanted: str, *, kind: str, noun: str, id_name: str) -> str:
     if wanted in names:
         return wanted
-    found: list[str] = [unique_id for unique_id, name in names.items() if name == wanted]
+    found: list[str] = [its_id for its_id, name in names.items() if name == wanted]
     if len(found) == 1:
         return found[0]
     if not found:
-        raise HeadroomError("vm.unknown", f"There is no VM {wanted}.", advice="Give its unique_id or its name.")
+        raise HeadroomError(
+            f"{kind}.unknown", f"There is no {noun} {wanted}.", advice=f"Give its {id_name} or its name."
+        )
     raise HeadroomError(
-        "vm.ambiguous", f"{len(found)} VMs are named {wanted}.", advice="Give the unique_id: " + ", ".join(found) + "."
+        f"{kind}.ambiguous",
+        f"{len(found)} {noun}s are named {wanted}.",
+        advice=f"Give the {id_name}: " + ", ".join(found) + ".",
     )

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, Headroom contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Questions that change nothing: what is this VM, what is in that plan, is the audit log whole."""
+"""Questions that change nothing: what is this VM or host, what is in that plan, is the audit log whole."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from .._core.clock import format_utc
+from .._plan.capacity import promised
 from .._plan.diff import after_text, before_text, plan_table
 from .._plan.explain import decisions_of, explain
 from .._records.codec import encode
 from .._records.plan import Plan
 from .._records.receipt import DONE
 from .._records.snapshot import Snapshot
+from .._records.vm import MEMORY_MIB, VCPUS
 from .._store import approvals, audit, holds, journal
-from .context import Result, find_vm_name
-from .observe import take_snapshot
+from .context import Result, find_host_name, find_vm_name
+from .observe import gap_rows, gap_warnings, take_snapshot
 from .plan import summary
 
 if TYPE_CHECKING:
+    from .._records.host import Host
     from .._records.vm import VM
     from .context import Context
 
@@ -43,6 +46,23 @@ def vm_info(context: Context, *, vm: str, snapshot: str = "") -> Result:
         "taken_at": seen.taken_at,
     }
     return Result(changed=False, values=values, warnings=found.warnings)
+
+
+def host_info(context: Context, *, host: str = "", snapshot: str = "") -> Result:
+    """One host or all, with what is allocated on it. Raises ``host.unknown``, ``host.ambiguous``."""
+    seen = context.artifacts.get(Snapshot, snapshot) if snapshot else take_snapshot(context)
+    hosts = {one.host_id: one for one in seen.hosts}
+    wanted = [find_host_name({host_id: one.name for host_id, one in hosts.items()}, host)] if host else sorted(hosts)
+    vms_on: dict[str, list[VM]] = {host_id: [] for host_id in wanted}
+    for vm in seen.vms:
+        if vm.host_id in vms_on:
+            vms_on[vm.host_id].append(vm)
+    values = {
+        "hosts": [_host(hosts[host_id], vms) for host_id, vms in vms_on.items()],
+        "gaps": gap_rows(seen),
+        "taken_at": seen.taken_at,
+    }
+    return Result(changed=False, values=values, warnings=gap_warnings(seen))
 
 
 def plan_info(context: Context, *, plan: str, vm: str = "") -> Result:
@@ -76,3 +96,30 @@ def _vm(vm: VM) -> dict[str, Any]:
     known["allowed"] = [one for one in capabilities if one["allowed"]]
     known["impossible"] = [one for one in capabilities if not one["allowed"]]
     return known
+
+
+def _host(host: Host, vms: list[VM]) -> dict[str, Any]:
+    """What it has, what of it may be allocated, what is, and to whom."""
+    return {
+        **{name: getattr(host, name) for name in ("host_id", "name", "endpoint", "host_set")},
+        "vcpus": _allocations(
+            (host.vcpus, host.vcpus_reserved, host.vcpus_allocation_ratio_ppm),
+            allocatable=promised(host, VCPUS),
+            allocated=sum(vm.vcpus for vm in vms),
+        ),
+        "memory": _allocations(
+            (host.memory_mib, host.memory_reserved_mib, host.memory_allocation_ratio_ppm),
+            allocatable=promised(host, MEMORY_MIB),
+            allocated=sum(vm.memory_mib for vm in vms),
+        ),
+        "numa": encode(host.numa),
+        "vms": [
+            {name: getattr(vm, name) for name in ("unique_id", "name", "power", "vcpus", "memory_mib")}
+            for vm in sorted(vms, key=lambda vm: (vm.name, vm.unique_id))
+        ],
+    }
+
+
+def _allocations(inventory: tuple[int, int, int], *, allocatable: int, allocated: int) -> dict[str, int]:
+    figures = dict(zip(("capacity", "reserved", "allocation_ratio_ppm"), inventory))
+    return {**figures, "allocatable": allocatable, "allocated": allocated, "left": allocatable - allocated}

@@ -9,10 +9,12 @@ from collections import Counter
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from .._plan.target import DEMANDS
 from .._records.plan import Plan
+from .._records.vm import MEMORY_MIB, VCPUS
 from .._store import references
 from .._store.db import Database
-from .observe import take_snapshot
+from .observe import gap_warnings, take_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -33,6 +35,10 @@ HOST_COLUMNS = (
     "memory_reserved_mib",
     "memory_allocation_ratio_ppm",
 )
+# Resource -> variable of the forecast's upper bound that the plan went by.
+UPPERS = {VCPUS: "headroom_cpu_upper_millicores", MEMORY_MIB: "headroom_memory_upper_mib"}
+# Pressure of a VM: that bound in percent of the present size, of the resource where it is highest; from -> word.
+PRESSURES = ((100, "over"), (80, "high"), (40, "normal"), (0, "low"))
 
 
 def fleet(context: Context, *, figures: bool, reserved: Collection[str] = ()) -> dict[str, Any]:
@@ -51,7 +57,7 @@ def fleet(context: Context, *, figures: bool, reserved: Collection[str] = ()) ->
     return {
         "vms": {name: {**_vm(vm), **planned.get(vm.unique_id, {})} for name, vm in zip(names[:count], snapshot.vms)},
         "hosts": {name: _host(host) for name, host in zip(names[count:], snapshot.hosts)},
-        "gaps": [f"{gap.endpoint}, {gap.subject}: {gap.message} [{gap.code}]" for gap in snapshot.gaps],
+        "gaps": list(gap_warnings(snapshot)),
     }
 
 
@@ -100,10 +106,17 @@ def _figures(context: Context) -> dict[str, dict[str, Any]]:
     if not newest:
         return {}
     found: dict[str, dict[str, Any]] = {}
+    heaviest: dict[str, int] = {}  # unique_id -> percent of its size that the forecast may use
     for decision in context.artifacts.get(Plan, newest).decisions:
         row = found.setdefault(decision.unique_id, {"headroom_newest_plan": newest, "headroom_actions": []})
         row[f"headroom_{decision.resource}_wanted"] = decision.size_wanted
         row[f"headroom_{decision.resource}_why"] = decision.reason
         if decision.action_id:
             row["headroom_actions"].append(decision.code)
+        if decision.upper is not None and decision.size_now:
+            row[UPPERS[decision.resource]] = decision.upper
+            percent = 100 * decision.upper // (decision.size_now * DEMANDS[decision.resource].per_unit)
+            heaviest[decision.unique_id] = max(percent, heaviest.get(decision.unique_id, 0))
+    for unique_id, percent in heaviest.items():
+        found[unique_id]["headroom_pressure"] = next(word for least, word in PRESSURES if percent >= least)
     return found

@@ -31,10 +31,19 @@ def observe(context: Context) -> Result:
         "taken_at": snapshot.taken_at,
         "vms": len(snapshot.vms),
         "hosts": len(snapshot.hosts),
-        "gaps": [{"endpoint": gap.endpoint, "subject": gap.subject, "code": gap.code} for gap in snapshot.gaps],
+        "gaps": gap_rows(snapshot),
     }
-    warnings = tuple(f"{gap.endpoint}, {gap.subject}: {gap.message} [{gap.code}]" for gap in snapshot.gaps)
-    return Result(changed=False, values=values, warnings=warnings)
+    return Result(changed=False, values=values, warnings=gap_warnings(snapshot))
+
+
+def gap_rows(snapshot: Snapshot) -> list[dict[str, str]]:
+    """What could not be seen, for programs."""
+    return [{"endpoint": gap.endpoint, "subject": gap.subject, "code": gap.code} for gap in snapshot.gaps]
+
+
+def gap_warnings(snapshot: Snapshot) -> tuple[str, ...]:
+    """What could not be seen, for people."""
+    return tuple(f"{gap.endpoint}, {gap.subject}: {gap.message} [{gap.code}]" for gap in snapshot.gaps)
 
 
 def take_snapshot(context: Context) -> Snapshot:

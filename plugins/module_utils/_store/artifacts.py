@@ -6,16 +6,30 @@ from __future__ import annotations
 
 import re
 import secrets
-from typing import Any, TypeVar
+import sys
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, Optional, TypeVar
 
 from .._core.canonical import canonical_bytes, digest_bytes, parse_json
+from .._core.clock import utc_now
 from .._core.errors import HeadroomError
 from .._core.needs import needs
 from .._records.codec import Artifact, decode_artifact, encode_artifact
+from .urls import refuse_credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 A = TypeVar("A", bound=Artifact)
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_NAME = re.compile(r"[0-9a-f]{64}(\.part-[0-9a-f]{8})?")
+# An object that is put again after so long is written again: to pruning it is as new as what will refer to it.
+FRESH = timedelta(days=1)
+# Protocols of fsspec that have no folders: to make one there would make a bucket, of whatever name was mistyped.
+_BUCKETS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci"})
+# Under which of these a filesystem of fsspec says when an object was written.
+_WRITTEN_AT = ("LastModified", "mtime", "last_modified", "modified", "updated", "created")
 
 
 class ArtifactStore:
@@ -24,6 +38,7 @@ class ArtifactStore:
     def __init__(self, url: str, *, overlay_url: str = "") -> None:
         with needs("fsspec"):
             import fsspec
+        refuse_credentials(url, "artifact")
         try:
             self._places = [fsspec.core.url_to_fs(place) for place in (overlay_url, url) if place]
         except (OSError, ValueError, ImportError) as error:
@@ -44,24 +59,25 @@ class ArtifactStore:
         return parse_json(self.get_bytes(digest))
 
     def put_bytes(self, data: bytes) -> str:
-        """Store bytes and return their digest. What is there already is not written again."""
+        """Store bytes and return their digest. What is there already, and is FRESH, is not written again."""
         name = digest_bytes(data)
         filesystem, root = self._places[0]
         path = _path(root, name)
         try:
-            if filesystem.exists(path):
+            if _is_fresh(filesystem, path):
                 return name
-            filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
+            if _has_folders(filesystem):
+                filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
             # A reader never sees half an object: it appears under its name once it is whole.
             part = f"{path}.part-{secrets.token_hex(4)}"
             try:
                 filesystem.pipe_file(part, data)
                 filesystem.mv(part, path)
-            except OSError:
+            except _faults():
                 if filesystem.exists(part):
                     filesystem.rm(part)
                 raise
-        except OSError as error:
+        except _faults() as error:
             raise HeadroomError(
                 "store.unwritable",
                 f"The artifact store cannot be written: {error}.",
@@ -82,12 +98,8 @@ class ArtifactStore:
                 data = bytes(filesystem.cat_file(_path(root, digest)))
             except FileNotFoundError:
                 continue
-            except OSError as error:
-                raise HeadroomError(
-                    "store.unreachable",
-                    f"The artifact store cannot be read: {error}.",
-                    advice="Check the artifacts URL.",
-                ) from error
+            except _faults() as error:
+                raise _unreadable(error) from error
             if digest_bytes(data) != digest:
                 raise HeadroomError(
                     "artifact.edited",
@@ -100,6 +112,74 @@ class ArtifactStore:
             f"There is no artifact {digest}.",
             advice="Use the same artifacts URL as the stage that made it.",
         )
+
+    def objects(self) -> Iterator[tuple[str, Optional[datetime]]]:
+        """Name and time of writing (None: the filesystem does not say) of all that the store itself holds.
+
+        A name is a digest, or that of a part of an object whose writer died.
+        """
+        filesystem, root = self._places[-1]
+        try:
+            filesystem.invalidate_cache()  # of listings: others write and prune as well
+            found = filesystem.find(root, detail=True)
+            filesystem.invalidate_cache()
+        except FileNotFoundError:
+            return
+        except _faults() as error:
+            raise _unreadable(error) from error
+        for path, info in found.items():
+            name = path.rpartition("/")[2]
+            if _NAME.fullmatch(name):
+                yield f"sha256:{name}", _written_at(info)
+
+    def remove(self, name: str, *, written_before: datetime) -> None:
+        """Remove what ``objects`` named, unless it was written again meanwhile. A rehearsal removes its own alone."""
+        filesystem, root = self._places[0]
+        path = _path(root, name)
+        try:
+            written_at = _written_at(filesystem.info(path))
+            if written_at and written_at < written_before:
+                filesystem.rm_file(path)
+        except FileNotFoundError:
+            return
+        except _faults() as error:
+            raise HeadroomError(
+                "store.unwritable", f"An artifact cannot be removed: {error}.", advice="Check the store's rights."
+            ) from error
+
+
+def _has_folders(filesystem: Any) -> bool:
+    names = filesystem.protocol
+    return _BUCKETS.isdisjoint((names,) if isinstance(names, str) else names)
+
+
+def _is_fresh(filesystem: Any, path: str) -> bool:
+    try:
+        written_at = _written_at(filesystem.info(path))
+    except FileNotFoundError:
+        return False
+    return written_at is None or utc_now() - written_at < FRESH
+
+
+def _written_at(info: dict[str, Any]) -> Optional[datetime]:
+    found = next((info[key] for key in _WRITTEN_AT if info.get(key) is not None), None)
+    if isinstance(found, (int, float)):
+        return datetime.fromtimestamp(found, timezone.utc)
+    return found if isinstance(found, datetime) and found.tzinfo else None
+
+
+def _faults() -> tuple[type[Exception], ...]:
+    """What a filesystem raises when it does not work: OSError, and for S3 what its library does not make one of."""
+    botocore = sys.modules.get("botocore.exceptions")
+    return (OSError, botocore.BotoCoreError) if botocore else (OSError,)
+
+
+def _unreadable(error: Exception) -> HeadroomError:
+    return HeadroomError(
+        "store.unreachable",
+        f"The artifact store cannot be read: {error}.",
+        advice="Check the artifacts URL, and that its service answers.",
+    )
 
 
 def _path(root: str, digest: str) -> str:

@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
+import random
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 from urllib.parse import unquote, urlsplit
 
 from .._core.errors import HeadroomError
 from .._core.needs import needs
 from .._records.series import interval_schema
+from .urls import refuse_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +26,10 @@ SCHEMA_PROPERTY = "headroom.schema"
 PROPERTIES = {SCHEMA_PROPERTY: str(SCHEMA), "delta.enableExpiredLogCleanup": "false"}
 PARTITIONS = ("metric", "day")
 NO_VERSION = -1  # of a table that does not exist
+ATTEMPTS = 20  # of a commit among other writers; with the pauses about half a minute
+FIRST_PAUSE_S = 0.05  # doubled per attempt, with jitter
+LONGEST_PAUSE_S = 2.0
+ROW_GROUP_ROWS = 2**17  # small enough that its statistics single out some VMs
 
 
 def location(url: str) -> str:
@@ -31,12 +38,7 @@ def location(url: str) -> str:
     if parts.scheme in ("", "file"):
         path = unquote(parts.path) if parts.scheme else url
         return str(Path(path).expanduser().absolute())
-    if "@" in parts.netloc or parts.query:
-        raise HeadroomError(
-            "store.credentials",
-            "The URL of the telemetry store holds credentials.",
-            advice="Give them in the environment (AWS_ACCESS_KEY_ID, ...), not in the URL.",
-        )
+    refuse_credentials(url, "telemetry")
     return url.rstrip("/")
 
 
@@ -118,8 +120,34 @@ def query(table: Any, text: str) -> Iterator[pa.RecordBatch]:
         from deltalake.exceptions import DeltaError
     try:
         yield from pa.RecordBatchReader.from_stream(QueryBuilder().register("series", table).execute(text))
-    except (DeltaError, OSError) as error:
+    except (DeltaError, OSError, pa.ArrowException) as error:
         raise unreachable(table.table_uri, error) from error
+
+
+def writer_properties() -> Any:
+    """How every file of the table is written."""
+    with needs("deltalake"):
+        from deltalake import WriterProperties
+    return WriterProperties(max_row_group_size=ROW_GROUP_ROWS, compression="ZSTD")
+
+
+def retried(place: str, act: Callable[[], int]) -> int:
+    """Do it again on the table's new version while another writer's commit comes first. Raises ``store.busy``."""
+    with needs("deltalake"):
+        from deltalake.exceptions import CommitFailedError, DeltaError
+    for attempt in range(ATTEMPTS):
+        try:
+            return act()
+        except CommitFailedError:
+            pause_s = min(FIRST_PAUSE_S * 2**attempt, LONGEST_PAUSE_S)
+            time.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - jitter is no secret
+        except (DeltaError, OSError) as error:
+            raise unreachable(place, error) from error
+    raise HeadroomError(
+        "store.busy",
+        f"Others wrote to the telemetry at {shown(place)} {ATTEMPTS} times while this one tried.",
+        advice="Try again, or let fewer collectors write at once.",
+    )
 
 
 def unreachable(place: str, error: Exception) -> HeadroomError:

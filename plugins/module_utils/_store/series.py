@@ -6,23 +6,21 @@ Partitioned by metric and by UTC day of ds. A forecast reads one metric over wee
 the last minutes, retention drops days. At 100,000 VMs and 300 s a partition holds 29 million rows, a few hundred
 megabytes; inside it the statistics of ds let a merge of fresh intervals skip every older file, so that writing costs
 by what is written and not by what is known. There is no partition by VM: that would be one file per VM and collection.
-VMs are found by the statistics of unique_id, which ``compact`` sharpens by sorting whole days.
+VMs are found by the statistics of unique_id, which ``retention.compact`` sharpens by sorting whole days.
 
 Two writers at once: a merge that lost the race to a commit which may hold the same keys runs again on the new version.
 """
 
 from __future__ import annotations
 
-import random
-import time
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Optional
 
 from .._core.clock import parse_utc
 from .._core.errors import HeadroomError
 from .._core.needs import needs
 from .._records.series import COLUMNS, KEY, METRICS, VALUES, Series
-from .delta import NO_VERSION, location, open_or_create, open_table, shown, unreachable, version_of
+from .delta import location, open_or_create, open_table, retried, shown, version_of, writer_properties
 from .rows import checked_rows
 from .scan import Scan, Source, Wanted
 
@@ -31,10 +29,6 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-ATTEMPTS = 20  # of a merge among other writers; with the pauses about half a minute
-FIRST_PAUSE_S = 0.05  # doubled per attempt, with jitter
-LONGEST_PAUSE_S = 2.0
-ROW_GROUP_ROWS = 2**17  # small enough that its statistics single out some VMs
 CHUNK_ROWS = 4_000_000  # about 0.5 GB while a chunk is read and sorted
 
 
@@ -59,7 +53,7 @@ class SeriesStore:
         target = self._overlay or self._base
         if not rows.num_rows:
             return version_of(open_table(target))
-        return _retried(target, lambda: _merge(open_or_create(target), rows))
+        return retried(target, lambda: _merge(open_or_create(target), rows))
 
     def read(
         self,
@@ -137,36 +131,12 @@ class SeriesStore:
         )
         return Scan(base, overlay, wanted, chunk_rows=chunk_rows)
 
-    def compact(self, *, before: datetime) -> int:
-        """Rewrite the days before this time as few files sorted by VM: many small commits leave many small files.
-
-        The rows stay as they are, and the old files stay for the headers that name their version. Returns the version.
-        """
-        with needs("deltalake"):
-            from deltalake import WriterProperties
-        target = self._overlay or self._base
-        day = before.astimezone(timezone.utc).date().isoformat()
-
-        def rewrite() -> int:
-            table = open_table(target)
-            if table is None:
-                return NO_VERSION
-            table.optimize.z_order(
-                ["unique_id", "ds"],
-                partition_filters=[("day", "<", day)],
-                writer_properties=WriterProperties(max_row_group_size=ROW_GROUP_ROWS, compression="ZSTD"),
-            )
-            return version_of(table)
-
-        return _retried(target, rewrite)
-
 
 def _merge(table: Any, rows: pa.Table) -> int:
     """One MERGE in one commit, confined to the partitions and the time that the rows span."""
-    with needs("pyarrow", "deltalake"):
+    with needs("pyarrow"):
         import pyarrow as pa
         import pyarrow.compute as pc
-        from deltalake import WriterProperties
     day = pc.cast(rows["ds"].cast(pa.timestamp("us")), pa.date32())  # ds is UTC
     source = rows.append_column(pa.field("day", pa.date32(), nullable=False), day)
     span = pc.min_max(rows["ds"]).as_py()
@@ -185,27 +155,9 @@ def _merge(table: Any, rows: pa.Table) -> int:
         source_alias="new",
         target_alias="old",
         streamed_exec=False,  # streaming knows no statistics of the source, and would read every file
-        writer_properties=WriterProperties(max_row_group_size=ROW_GROUP_ROWS, compression="ZSTD"),
+        writer_properties=writer_properties(),
     )
     values = {name: f"new.{name}" for name in VALUES}
     everything = {name: f"new.{name}" for name in [*COLUMNS, "day"]}
     merger.when_matched_update(values, predicate=differs).when_not_matched_insert(everything).execute()
     return version_of(table)
-
-
-def _retried(place: str, act: Callable[[], int]) -> int:
-    with needs("deltalake"):
-        from deltalake.exceptions import CommitFailedError, DeltaError
-    for attempt in range(ATTEMPTS):
-        try:
-            return act()
-        except CommitFailedError:
-            pause_s = min(FIRST_PAUSE_S * 2**attempt, LONGEST_PAUSE_S)
-            time.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - jitter is no secret
-        except (DeltaError, OSError) as error:
-            raise unreachable(place, error) from error
-    raise HeadroomError(
-        "store.busy",
-        f"Others wrote to the telemetry at {shown(place)} {ATTEMPTS} times while this merge tried.",
-        advice="Try again, or let fewer collectors write at once.",
-    )

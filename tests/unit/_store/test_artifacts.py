@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
+from ansible_collections.headroom.fleet.plugins.module_utils._core.clock import utc_now
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
 from ansible_collections.headroom.fleet.plugins.module_utils._records.snapshot import Snapshot
-from ansible_collections.headroom.fleet.plugins.module_utils._store.artifacts import ArtifactStore
+from ansible_collections.headroom.fleet.plugins.module_utils._store.artifacts import FRESH, ArtifactStore
 
 EMPTY = Snapshot("2026-01-01T00:00:00Z", (), (), ())
 
@@ -60,3 +63,31 @@ def test_on_another_filesystem():
 def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     assert code_of(lambda: ArtifactStore(str(tmp_path / "file")).put(EMPTY)) == "store.unwritable"
+
+
+def test_objects_are_listed_and_removed_if_nobody_wrote_them_again(tmp_path):
+    store = ArtifactStore(str(tmp_path))
+    assert list(store.objects()) == []
+    digest = store.put(EMPTY)
+    (path,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    (path.parent / f"{path.name}.part-0123abcd").write_bytes(b"half")
+    (path.parent / "README").write_text("not ours")
+    assert sorted(name for name, _unused in store.objects()) == [digest, f"{digest}.part-0123abcd"]
+    old = utc_now() - 2 * FRESH
+    os.utime(path, (old.timestamp(), old.timestamp()))
+    assert store.put(EMPTY) == digest  # whoever is about to refer to it makes it new
+    store.remove(digest, written_before=old + FRESH)
+    assert store.get(Snapshot, digest) == EMPTY
+    for name in (digest, f"{digest}.part-0123abcd", digest):
+        store.remove(name, written_before=utc_now() + FRESH)
+    assert list(store.objects()) == []
+    assert (path.parent / "README").exists()
+
+
+def test_a_rehearsal_removes_nothing_of_the_store(tmp_path):
+    base = ArtifactStore(str(tmp_path / "base"))
+    digest = base.put(EMPTY)
+    rehearsal = ArtifactStore(str(tmp_path / "base"), overlay_url=str(tmp_path / "overlay"))
+    assert [name for name, _unused in rehearsal.objects()] == [digest]
+    rehearsal.remove(digest, written_before=utc_now() + FRESH)
+    assert base.get(Snapshot, digest) == EMPTY

@@ -19,6 +19,7 @@ import pytest
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
 from ansible_collections.headroom.fleet.plugins.module_utils._records.codec import decode_artifact, encode_artifact
 from ansible_collections.headroom.fleet.plugins.module_utils._records.series import Series, interval_schema
+from ansible_collections.headroom.fleet.plugins.module_utils._store import retention
 from ansible_collections.headroom.fleet.plugins.module_utils._store.series import SeriesStore
 
 START = datetime(2026, 3, 1, 22, tzinfo=UTC)
@@ -171,7 +172,7 @@ def test_the_digest_depends_neither_on_files_nor_on_chunks(tmp_path):
     one.merge(table(*rows))
     for part in range(5):
         other.merge(table(*rows[part::5]))
-    other.compact(before=END)
+    assert retention.compact(str(tmp_path / "other"), before=END + timedelta(days=1), since=START) == 2
     span = {"start": START, "end": END, "interval_s": 300}
     digest = one.header(None, **span).rows_digest
     assert other.header(None, **span).rows_digest == digest
@@ -181,17 +182,6 @@ def test_the_digest_depends_neither_on_files_nor_on_chunks(tmp_path):
     assert scan.header().rows_digest == digest
     one.merge(table(row("lab/3", 5, mean=0.0)))
     assert one.header(None, **span).rows_digest != digest
-
-
-def test_compacting_keeps_rows_and_leaves_today_alone(tmp_path):
-    place = tmp_path / "t"
-    store = SeriesStore(str(place))
-    for slot in range(20, 28):  # 23:40 to 00:20
-        store.merge(table(row("lab/a", slot, mean=slot), row("lab/b", slot, mean=slot)))
-    before, version = means(store), store.merge(table())
-    assert store.compact(before=END) == version + 1
-    assert means(store) == before
-    assert means(store, version=version) == before
 
 
 def test_a_pinned_header_reads_the_same_rows_after_later_writes(tmp_path):

@@ -1,0 +1,136 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which telemetry goes and which stays: days past their age, files in too many pieces, files that nothing names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from .._core.needs import needs
+from .delta import location, open_table, retried, unreachable, writer_properties
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import date
+
+FILE_BYTES = 128 * 2**20  # what compaction makes of a partition: files of about this size, and one for the rest
+SMALL_BYTES = FILE_BYTES // 4
+# Files that the table let go of, or that no commit names, stay so long: for readers and writers under way.
+GRACE_HOURS = 24
+
+
+@dataclass(frozen=True)
+class Retained:
+    """What went: rows of old days, days that were rewritten as few files, files that nothing names any more."""
+
+    rows: int = 0
+    days: int = 0
+    files: int = 0
+
+
+def retain(
+    url: str, *, oldest: datetime, settled: datetime, versions: Collection[int], dry_run: bool = False
+) -> Retained:
+    """Drop days before ``oldest``, compact days before ``settled``, and remove files that no kept version names.
+
+    ``versions`` stay readable as they are. Raises what ``open_table`` raises, and ``store.busy``.
+    """
+    rows = drop(url, before=oldest, dry_run=dry_run)
+    days = compact(url, before=settled, since=oldest, dry_run=dry_run)
+    return Retained(rows, days, vacuum(url, versions=versions, dry_run=dry_run))
+
+
+def drop(url: str, *, before: datetime, dry_run: bool = False) -> int:
+    """Take the days before this time out of the table's newest version; returns how many rows they have."""
+    place, day = location(url), _day(before)
+
+    def act() -> int:
+        table = open_table(place)
+        rows = int(sum(one["num_records"] for one in _files(table) if one["partition.day"] < day))
+        if rows and not dry_run:
+            table.delete(f"day < DATE '{day.isoformat()}'")
+        return rows
+
+    return retried(place, act)
+
+
+def compact(url: str, *, before: datetime, since: datetime, dry_run: bool = False) -> int:
+    """Rewrite days in this span as few files sorted by VM: many small commits leave many small files.
+
+    The rows stay as they are, and the old files stay until ``vacuum``. A day in few files is left alone. Returns the
+    number of days.
+    """
+    place, first, end = location(url), _day(since), _day(before)
+
+    def act() -> int:
+        table = open_table(place)
+        small: dict[tuple[str, date], int] = {}
+        for one in _files(table):
+            if first <= one["partition.day"] < end and one["size_bytes"] < SMALL_BYTES:
+                key = (one["partition.metric"], one["partition.day"])
+                small[key] = small.get(key, 0) + 1
+        days = sorted({day for (_unused, day), count in small.items() if count > 1})
+        if days and not dry_run:
+            table.optimize.z_order(
+                ["unique_id", "ds"],
+                partition_filters=[("day", "in", [day.isoformat() for day in days])],
+                target_size=FILE_BYTES,
+                writer_properties=writer_properties(),
+            )
+        return len(days)
+
+    return retried(place, act)
+
+
+def vacuum(url: str, *, versions: Collection[int], dry_run: bool = False) -> int:
+    """Remove files that neither the newest nor one of these versions names; returns how many."""
+    place = location(url)
+
+    def act() -> int:
+        table = open_table(place)
+        if table is None:
+            return 0
+        rules = {
+            "retention_hours": GRACE_HOURS,
+            "enforce_retention_duration": False,
+            "full": True,  # also files of writers that died before their commit
+            "keep_versions": sorted(version for version in versions if 0 <= version <= table.version()),
+        }
+        files = _present(table, table.vacuum(dry_run=True, **rules))
+        if files and not dry_run:
+            table.vacuum(dry_run=False, **rules)
+        return files
+
+    return retried(place, act)
+
+
+def _files(table: Any) -> list[dict[str, Any]]:
+    """Every file of the table's newest version, as the log has it."""
+    if table is None:
+        return []
+    with needs("pyarrow"):
+        import pyarrow as pa
+    columns = ["partition.metric", "partition.day", "num_records", "size_bytes"]
+    found: list[dict[str, Any]] = pa.table(table.get_add_actions(flatten=True)).select(columns).to_pylist()
+    return found
+
+
+def _present(table: Any, paths: list[str]) -> int:
+    """How many of these are there: vacuum names what it removed until the log forgets it."""
+    with needs("pyarrow", "deltalake"):
+        from deltalake.fs import DeltaStorageHandler
+        from pyarrow.fs import FileType
+    root = table.table_uri.rstrip("/") + "/"
+    try:
+        found = DeltaStorageHandler.from_table(table._table).get_file_info(  # noqa: SLF001 - it takes no other
+            [path.removeprefix(root) for path in paths]
+        )
+    except OSError as error:
+        raise unreachable(table.table_uri, error) from error
+    return sum(one.type != FileType.NotFound for one in found)
+
+
+def _day(moment: datetime) -> date:
+    return moment.astimezone(timezone.utc).date()

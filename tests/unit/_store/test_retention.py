@@ -1,0 +1,91 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What of telemetry goes and what stays. ``telemetry_url`` is a folder here; tests/integration has it on S3."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pytest
+
+from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
+from ansible_collections.headroom.fleet.plugins.module_utils._records.series import interval_schema
+from ansible_collections.headroom.fleet.plugins.module_utils._store import retention
+from ansible_collections.headroom.fleet.plugins.module_utils._store.retention import Retained, retain
+from ansible_collections.headroom.fleet.plugins.module_utils._store.series import SeriesStore
+
+DAY = timedelta(days=1)
+FIRST = datetime(2026, 3, 1, tzinfo=UTC)
+NOTHING = Retained()
+
+
+@pytest.fixture
+def telemetry_url(tmp_path):
+    return str(tmp_path / "telemetry")
+
+
+def write(url, *, days, slots=3, metric="cpu_millicores", mean=1.0):
+    """One commit for each interval, as collectors make them."""
+    for day in range(days):
+        for slot in range(slots):
+            row = {
+                "unique_id": "lab/a", "metric": metric, "ds": FIRST + day * DAY + slot * timedelta(minutes=5),
+                "interval_s": 300, "mean": mean + slot, "p95": None, "maximum": None, "samples": 0,
+                "coverage_ppm": 1_000_000,
+            }  # fmt: skip
+            SeriesStore(url).merge(pa.Table.from_pylist([row], schema=interval_schema()))
+
+
+def header(url):
+    return SeriesStore(url).header(None, start=FIRST, end=FIRST + 9 * DAY, interval_s=300)
+
+
+def reread(url, pinned):
+    scan = SeriesStore(url).pinned(pinned)
+    for _unused in scan.tables():
+        pass
+    return scan.header()
+
+
+def test_old_days_go_scattered_days_are_compacted_and_a_second_time_changes_nothing(telemetry_url, monkeypatch):
+    monkeypatch.setattr(retention, "GRACE_HOURS", 0)
+    write(telemetry_url, days=3)
+    pinned = header(telemetry_url)
+    write(telemetry_url, days=3, mean=50.0)
+    given = {"oldest": FIRST + DAY, "settled": FIRST + 2 * DAY, "versions": {pinned.table_version}}
+    foreseen = retain(telemetry_url, **given, dry_run=True)
+    before = header(telemetry_url)
+    assert header(telemetry_url) == before
+    done = retain(telemetry_url, **given)
+    assert (done.rows, done.days) == (foreseen.rows, foreseen.days) == (3, 1)
+    after = header(telemetry_url)
+    assert after.rows == before.rows - 3
+    for kept in (pinned, after):
+        assert reread(telemetry_url, kept) == kept
+    with pytest.raises(HeadroomError):
+        reread(telemetry_url, before)  # no kept header names it, and nobody reads it within the time of grace
+    assert retain(telemetry_url, **given) == retain(telemetry_url, **given, dry_run=True) == NOTHING
+    assert header(telemetry_url) == after
+
+
+def test_files_stay_for_readers_and_writers_under_way(telemetry_url):
+    write(telemetry_url, days=1)
+    pinned = header(telemetry_url)
+    done = retain(telemetry_url, oldest=FIRST, settled=FIRST + DAY, versions=())
+    assert done == Retained(rows=0, days=1, files=0)
+    assert reread(telemetry_url, pinned) == pinned
+
+
+def test_compacting_keeps_the_rows_and_leaves_the_last_day_and_whole_days_alone(telemetry_url):
+    write(telemetry_url, days=2)
+    before = header(telemetry_url)
+    assert retention.compact(telemetry_url, before=FIRST + DAY, since=FIRST) == 1
+    after = header(telemetry_url)
+    assert (after.rows_digest, after.table_version) == (before.rows_digest, before.table_version + 1)
+    assert retention.compact(telemetry_url, before=FIRST + DAY, since=FIRST) == 0
+    assert header(telemetry_url) == after
+
+
+def test_where_there_is_no_telemetry_there_is_nothing_to_do(telemetry_url):
+    assert retain(telemetry_url, oldest=FIRST, settled=FIRST, versions={1, -1}) == NOTHING

@@ -10,7 +10,7 @@ from typing import Callable, Optional
 from .._policy.settings import MODE_RECOMMEND
 from .._records.action import Action
 from .._records.plan import REFUSED, STAY, Plan
-from .._records.vm import GROW, MEMORY_MIB, RESOURCES, SHRINK, VCPUS
+from .._records.vm import GROW, MEMORY_MIB, RESOURCES, SET, SHRINK, VCPUS
 
 MIB_PER_GIB = 1024
 _MAX_CELL = 60  # characters of one cell of the table; the reasons stand in full in the diff and in the plan
@@ -18,12 +18,12 @@ _MAX_CELL = 60  # characters of one cell of the table; the reasons stand in full
 
 def before_text(plan: Plan, *, only: Optional[Collection[str]] = None) -> str:
     """The sizes that the plan's acts (those with an action_id in ``only``) start from, VM by VM."""
-    return _blocks(plan, only, lambda action: [_line(action, action.size_before)])
+    return _blocks(plan, only, lambda action: _lines(action, before=True))
 
 
 def after_text(plan: Plan, *, only: Optional[Collection[str]] = None) -> str:
     """The sizes that the acts end at, each with how it gets there and why. Diff it against ``before_text``."""
-    return _blocks(plan, only, lambda action: [_line(action, action.size_after), f"    # {_how(action)}"])
+    return _blocks(plan, only, lambda action: [*_lines(action, before=False), f"    # {_how(action)}"])
 
 
 def plan_table(plan: Plan) -> str:
@@ -52,6 +52,8 @@ def plan_table(plan: Plan) -> str:
 def summary_line(plan: Plan) -> str:
     """How many acts of each kind, what they come to, and how many VMs' resources stay or are refused."""
     counts = [f"{sum(one.direction == way for one in plan.actions)} {way}" for way in (GROW, SHRINK)]
+    settings = sum(one.direction == SET for one in plan.actions)
+    counts += [f"{settings} {SET}"] if settings else []
     sums = [
         f"{sum(one.size_after - one.size_before for one in plan.actions if one.resource == resource):+d} {unit}"
         for resource, unit in ((VCPUS, "vCPU"), (MEMORY_MIB, "MiB"))
@@ -66,13 +68,15 @@ def size_text(resource: str, size: int) -> str:
     """A size with its unit: 4 vCPU, 1536 MiB (1.5 GiB)."""
     if resource == VCPUS:
         return f"{size} vCPU"
+    if resource != MEMORY_MIB:
+        return str(size)  # a setting, whose name ends in its unit
     return f"{size} MiB" if size < MIB_PER_GIB else f"{size} MiB ({size / MIB_PER_GIB:.4g} GiB)"
 
 
 def _blocks(plan: Plan, only: Optional[Collection[str]], lines: Callable[[Action], list[str]]) -> str:
     chosen = [action for action in plan.actions if only is None or action.action_id in only]
     found: dict[tuple[str, str], list[Action]] = {}
-    for action in sorted(chosen, key=lambda one: (one.vm_name, one.unique_id, RESOURCES.index(one.resource))):
+    for action in sorted(chosen, key=lambda one: (one.vm_name, one.unique_id, _place(one.resource))):
         found.setdefault((action.vm_name, action.unique_id), []).append(action)
     text: list[str] = []
     for (name, unique_id), actions in found.items():
@@ -82,8 +86,14 @@ def _blocks(plan: Plan, only: Optional[Collection[str]], lines: Callable[[Action
     return "".join(f"{line}\n" for line in text)
 
 
-def _line(action: Action, size: int) -> str:
-    return f"  {action.resource}: {size_text(action.resource, size)}"
+def _lines(action: Action, *, before: bool) -> list[str]:
+    if action.direction == SET:  # its fields may have differed, and their values need not be numbers
+        return [f"  {one.field}: {one.before if before else one.after}" for one in action.changes]
+    return [f"  {action.resource}: {size_text(action.resource, action.size_before if before else action.size_after)}"]
+
+
+def _place(resource: str) -> tuple[int, str]:
+    return (RESOURCES.index(resource) if resource in RESOURCES else len(RESOURCES)), resource
 
 
 def _how(action: Action) -> str:

@@ -10,7 +10,7 @@ from typing import Protocol
 from .._records.host import Host
 from .._records.series import Sample
 from .._records.snapshot import Gap
-from .._records.vm import VM
+from .._records.vm import VM, Value
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Current:
     """A VM as the gate sees it just before and just after a write."""
 
     generation: str
-    fields: dict[str, int]
+    fields: dict[str, Value]
     refused: str = ""  # as VM.refused: a backup or migration may have begun since the snapshot
     refused_code: str = ""
 
@@ -68,7 +68,7 @@ class Writer(Protocol):
     def current(self, unique_id: str) -> Current:
         """Read one VM afresh. Raises RefusedError ``vm.vanished``, EndpointError."""
 
-    def write(self, unique_id: str, field: str, value: int) -> None:
+    def write(self, unique_id: str, field: str, value: Value) -> None:
         """Set one named field through its typed setter; returns when the platform took it.
 
         Reading back is the caller's: a guest may take seconds to follow, ``settle_s`` says how long is normal.

@@ -6,14 +6,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .vm import Value
+
 
 @dataclass(frozen=True)
 class Change:
     """One named field, before and after, in the order in which the fields are written."""
 
     field: str
-    before: int
-    after: int
+    before: Value
+    after: Value
 
     @property
     def persistent(self) -> bool:

@@ -95,8 +95,10 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 def _value(hint: Any, value: Any, path: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Union:  # Optional[X] is the only union in records
-        return None if value is None else _value(arguments[0], value, path)
+    if origin is typing.Union:  # Optional[X], or a union of scalars
+        if value is None and type(None) in arguments:
+            return None
+        return _value(next((one for one in arguments if one is type(value)), arguments[0]), value, path)
     if origin is tuple:
         if not isinstance(value, list):
             raise _invalid(path, "must be a list")

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Optional, Union
 
 # The class of an act's inverse: when the VM is as it was, once the act is undone.
 INVERSE_LIVE = "live"
@@ -22,6 +22,37 @@ GROW = "grow"
 SHRINK = "shrink"
 DIRECTIONS = (GROW, SHRINK)
 
+# Settings: what no plan sizes and a person may ask for. Each is of the VM ("") or of every one of its disks or
+# interfaces, whose name then follows: "disk_iops/vda". Of a limit, 0 means that there is none.
+DISK = "disk"
+INTERFACE = "interface"
+MAXIMUM_VCPUS = "maximum_vcpus"
+MAXIMUM_MEMORY_MIB = "maximum_memory_mib"
+CPU_LIMIT_MILLICORES = "cpu_limit_millicores"
+CPU_SHARES = "cpu_shares"
+CPU_PINNING = "cpu_pinning"
+DISK_IOPS = "disk_iops"
+DISK_BYTES_PER_S = "disk_bytes_per_s"
+INTERFACE_INBOUND_BITS_PER_S = "interface_inbound_bits_per_s"
+INTERFACE_OUTBOUND_BITS_PER_S = "interface_outbound_bits_per_s"
+MEMORY_STATS_PERIOD_S = "memory_stats_period_s"
+SETTINGS = {
+    MAXIMUM_VCPUS: "",
+    MAXIMUM_MEMORY_MIB: "",
+    CPU_LIMIT_MILLICORES: "",
+    CPU_SHARES: "",
+    CPU_PINNING: "",
+    DISK_IOPS: DISK,
+    DISK_BYTES_PER_S: DISK,
+    INTERFACE_INBOUND_BITS_PER_S: INTERFACE,
+    INTERFACE_OUTBOUND_BITS_PER_S: INTERFACE,
+    MEMORY_STATS_PERIOD_S: "",
+}
+SET = "set"  # the direction of a setting: it takes no room of its host and gives none
+
+# Of a named field: digest-covered JSON holds both, and no fraction. A number unless there is no honest one ("0-3,8").
+Value = Union[int, str]
+
 
 @dataclass(frozen=True)
 class Capability:
@@ -33,8 +64,8 @@ class Capability:
     """
 
     operation: str  # "vcpus.agent", "vcpus.hotplug", "memory.balloon"
-    resource: str  # one of RESOURCES
-    direction: str  # one of DIRECTIONS
+    resource: str  # one of RESOURCES, or one of SETTINGS with its target
+    direction: str  # one of DIRECTIONS, or SET
     allowed: bool
     code: str = ""
     reason: str = ""
@@ -58,8 +89,8 @@ class VM:
     power: str  # "running", "off", "paused", ...
     vcpus: int  # effective now: what the guest can use
     memory_mib: int
-    generation: str  # digest of the VM's definition without the values of ``fields``
-    fields: dict[str, int]  # every named field a setter exists for, as it stands; absent where the platform has none
+    generation: str  # digest of whether it runs, and of its definition without the values of ``fields``
+    fields: dict[str, Value]  # every named field a setter exists for, as it stands; absent where the platform has none
     tenant: str = ""
     owner: str = ""
     mode: Optional[str] = None  # asked for by the VM's own tag; None: no tag
@@ -69,3 +100,12 @@ class VM:
     refused: str = ""  # why nothing at all may be done to it ("is owned by Nova"); empty: see capabilities
     refused_code: str = ""
     capabilities: tuple[Capability, ...] = field(default=())
+
+    def size(self, resource: str) -> int:
+        """What it has of a resource; of a setting the VM as it runs, else its definition; 0: none, or no number."""
+        values = (
+            getattr(self, resource, None),
+            self.fields.get(f"live.{resource}"),
+            self.fields.get(f"config.{resource}"),
+        )
+        return next((one for one in values if isinstance(one, int)), 0)

@@ -9,9 +9,11 @@ from typing import Any
 from ansible_collections.headroom.fleet.plugins.module_utils._platform.libvirt.description import (
     Agent,
     Description,
+    HostTraits,
     parse,
 )
 
+HOST = HostTraits(cpus=4, cpu_control="limited")
 UUID = "458888c9-118f-5ce5-98fd-bf1dbc58a6f9"
 
 DOMAIN = """\
@@ -72,6 +74,7 @@ def running(
     job: str = "",
     managed_save: bool = False,
     persistent: bool = True,
+    host: HostTraits = HOST,
     **shared: Any,
 ) -> Description:
     """A running domain whose agent tells of as many vCPUs on-line as are plugged; both definitions are alike."""
@@ -91,10 +94,11 @@ def running(
         job=job,
         managed_save=managed_save,
         persistent=persistent,
+        host=host,
     )
 
 
-def powered_off(**definition: Any) -> Description:
+def powered_off(*, host: HostTraits = HOST, **definition: Any) -> Description:
     """A domain that is off."""
     return Description(
         uuid=UUID,
@@ -103,4 +107,5 @@ def powered_off(**definition: Any) -> Description:
         inactive=parse(domain_xml(**definition)),
         live=None,
         agent=Agent("vm.off", "it is off"),
+        host=host,
     )

@@ -11,6 +11,8 @@ from ..._records.vm import (
     INVERSE_AT_NEXT_RESTART,
     INVERSE_LIVE,
     MEMORY_MIB,
+    SET,
+    SETTINGS,
     SHRINK,
     VCPUS,
     Capability,
@@ -20,6 +22,7 @@ _AGENT = ("guest.vcpus", "config.vcpus")
 _HOTPLUG = ("live.vcpus", "config.vcpus")
 _BALLOON = ("live.memory_mib", "config.memory_mib")
 _MINIMUM_MEMORY_MIB = 64
+_MOST = 2**40
 
 
 def capabilities(vm: dict[str, Any]) -> tuple[Capability, ...]:
@@ -54,7 +57,32 @@ def capabilities(vm: dict[str, Any]) -> tuple[Capability, ...]:
         "inverse": INVERSE_LIVE,
     }
     found += [_capability("memory.balloon", MEMORY_MIB, direction, **balloon) for direction in (GROW, SHRINK)]
-    return tuple(found)
+    return (*found, *_settings(fields))
+
+
+def _settings(fields: dict[str, Any]) -> list[Capability]:
+    """A setting for whichever fields the VM has: live and in the definition, or, a maximum, in the definition alone."""
+    by_resource: dict[str, list[str]] = {}
+    for name in (
+        *(one for one in fields if one.startswith("live.")),
+        *(one for one in fields if one.startswith("config.")),
+    ):
+        resource = name.partition(".")[2]
+        if resource.partition("/")[0] in SETTINGS:
+            by_resource.setdefault(resource, []).append(name)
+    return [
+        Capability(
+            operation=f"fake.{resource.partition('/')[0]}",
+            resource=resource,
+            direction=SET,
+            allowed=True,
+            fields=tuple(names),
+            minimum=0,
+            maximum=_MOST,
+            inverse=INVERSE_LIVE,
+        )
+        for resource, names in by_resource.items()
+    ]
 
 
 def _capability(operation: str, resource: str, direction: str, *, allowed: bool = True, **rest: Any) -> Capability:

@@ -19,10 +19,11 @@ from .capability import capabilities
 from .fleet import FAULT_BREAK, FAULT_IGNORE, FAULT_REFUSE, FAULT_STUCK, changed_fleet, read_fleet
 
 if TYPE_CHECKING:
+    from ..._records.vm import Value
     from ..base import Endpoint
 
 # What a write does not change, so what the generation covers.
-_DEFINITION = ("name", "host", "maxima", "definition", "tenant", "owner", "host_set")
+_DEFINITION = ("name", "host", "power", "maxima", "definition", "tenant", "owner", "host_set")
 
 
 def open_reader(endpoint: Endpoint) -> FakeReader:
@@ -106,7 +107,7 @@ class FakeWriter(_FakeConnection):
         vm = _find(read_fleet(self.path), unique_id)
         return Current(_generation(vm), dict(vm["fields"]), *_refusal(vm))
 
-    def write(self, unique_id: str, field: str, value: int) -> None:
+    def write(self, unique_id: str, field: str, value: Value) -> None:
         """Set one field, or go wrong as the VM's ``faults`` say."""
         with changed_fleet(self.path) as fleet:
             vm = _find(fleet, unique_id)

@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from typing import Optional
 
+from ..._core.cpuset import parse_cpuset
 from ..._core.errors import HeadroomError
 
 MAX_CHARACTERS = 4 * 2**20  # REMOTE_STRING_MAX of libvirt's protocol: no longer string comes over the wire
@@ -23,6 +24,12 @@ TAG_ATTRIBUTES = ("tenant", "owner", "mode", "host_set")
 RUNNING = "running"
 OFF = "off"
 
+# What the control groups of a host can do with CPU time.
+CPU_LIMITED = "limited"
+CPU_SHARED = "shared"
+CPU_NOTHING = "nothing"
+CPU_UNKNOWN = "unknown"
+
 
 @dataclass(frozen=True)
 class Agent:
@@ -33,6 +40,17 @@ class Agent:
     known: int = 0  # vCPUs that the guest has
     online: int = 0  # of these, the ones it uses
     fixed: int = 0  # of these, the ones it cannot take off-line (on x86 the boot CPU)
+
+
+@dataclass(frozen=True)
+class HostTraits:
+    """What a domain's host can do, as far as the domain's capabilities hang on it."""
+
+    cpus: int = 0
+    cpu_control: str = CPU_UNKNOWN
+
+
+HOST_UNKNOWN = HostTraits()
 
 
 @dataclass(frozen=True)
@@ -48,6 +66,7 @@ class Description:
     job: str = ""  # backup, migration, snapshot...: what libvirt calls a job; empty: none
     managed_save: bool = False
     persistent: bool = True
+    host: HostTraits = HOST_UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -69,7 +88,7 @@ class _Bounded(ET.TreeBuilder):
     def start(self, tag: str, attrs: dict[str, str]) -> ET.Element:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise _unreadable(f"it nests deeper than {MAX_DEPTH} elements")
+            raise unreadable(f"it nests deeper than {MAX_DEPTH} elements")
         return super().start(tag, attrs)
 
     def end(self, tag: str) -> ET.Element:
@@ -77,19 +96,19 @@ class _Bounded(ET.TreeBuilder):
         return super().end(tag)
 
     def doctype(self, name: str, pubid: Optional[str], system: Optional[str]) -> None:  # noqa: ARG002 - expat's signature
-        raise _unreadable("it declares a document type")
+        raise unreadable("it declares a document type")
 
 
 def parse(text: str) -> ET.Element:
     """Read XML that libvirt gave. Raises ``vm.unreadable``."""
     if len(text) > MAX_CHARACTERS:
-        raise _unreadable(f"it has {len(text)} characters, more than {MAX_CHARACTERS}")
+        raise unreadable(f"it has {len(text)} characters, more than {MAX_CHARACTERS}")
     parser = ET.XMLParser(target=_Bounded())  # noqa: S314 - see the import
     try:
         parser.feed(text)
         root: ET.Element = parser.close()
     except ET.ParseError as error:
-        raise _unreadable(str(error)) from error
+        raise unreadable(str(error)) from error
     return root
 
 
@@ -105,7 +124,7 @@ def kib(root: ET.Element, path: str) -> Optional[int]:
     if element is None:
         return None
     if element.get("unit", "KiB") != "KiB":
-        raise _unreadable(f"<{path}> counts in {element.get('unit')}, not in KiB")
+        raise unreadable(f"<{path}> counts in {element.get('unit')}, not in KiB")
     return number(element.text, path)
 
 
@@ -113,8 +132,16 @@ def number(text: Optional[str], what: str) -> int:
     """A whole number of at least 0. Raises ``vm.unreadable``."""
     digits = (text or "").strip()
     if not digits.isdecimal():
-        raise _unreadable(f"<{what}> holds {digits[:40]!r}, not a number")
+        raise unreadable(f"<{what}> holds {digits[:40]!r}, not a number")
     return int(digits)
+
+
+def cpu_numbers(text: str) -> frozenset[int]:
+    """A set of CPUs as libvirt writes it: "0-2,4". Raises ``vm.unreadable``."""
+    try:
+        return parse_cpuset(text)
+    except ValueError as error:
+        raise unreadable(f"of CPU numbers, {error}") from error
 
 
 def read_tag(description: Description) -> Tag:
@@ -158,7 +185,8 @@ def _misunderstood(tags: list[ET.Element]) -> str:
     return ""
 
 
-def _unreadable(why: str) -> HeadroomError:
+def unreadable(why: str) -> HeadroomError:
+    """What libvirt gave cannot be meant."""
     return HeadroomError(
         "vm.unreadable", f"This is not XML that Headroom reads: {why}.", advice="Look at it with virsh dumpxml."
     )

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Hosts and VMs of one endpoint in one pass.
 
-Remote calls: six for the endpoint, one per VM, and three more per running VM (two where no guest agent is connected).
+Remote calls: seven for the endpoint, one per VM, and three more per running VM (two where no guest agent is connected).
 None of them waits for a QEMU monitor, so a VM that hangs cannot hide the others.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from typing import Any, Optional
 
-from ..._core.errors import EndpointError, HeadroomError
+from ..._core.errors import EndpointError, HeadroomError, RefusedError
 from ..._core.needs import needs
 from ..._core.units import kib_to_mib
 from ..._records.host import Host, NumaCell
@@ -19,9 +19,26 @@ from ..._records.snapshot import Gap
 from ..._records.vm import VM
 from ..base import Endpoint, Observation
 from .capability import capabilities, refusal
-from .description import OFF, RUNNING, Agent, Description, kib, number, parse, read_tag
-from .fields import effective_memory_mib, effective_vcpus, generation, read_fields
-from .session import ENDPOINT_TIMEOUT, VM_VANISHED, Session
+from .description import (
+    CPU_LIMITED,
+    CPU_NOTHING,
+    CPU_SHARED,
+    CPU_UNKNOWN,
+    HOST_UNKNOWN,
+    OFF,
+    RUNNING,
+    Agent,
+    Description,
+    HostTraits,
+    cpu_numbers,
+    kib,
+    number,
+    parse,
+    read_tag,
+)
+from .fields import effective_memory_mib, generation, read_fields
+from .session import ENDPOINT_TIMEOUT, PLATFORM_REFUSED, VM_VANISHED, Session
+from .vcpus import effective_vcpus
 
 # virDomainState, from libvirt's stable ABI.
 POWERS = ("unknown", RUNNING, RUNNING, "paused", "shutting_down", OFF, "crashed", "suspended")
@@ -62,6 +79,7 @@ def observe(session: Session) -> Observation:
     states = session.ask(lambda connection: connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, 0))
     saved = _uuids(session, libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
     transient = _uuids(session, libvirt.VIR_CONNECT_LIST_DOMAINS_TRANSIENT)
+    traits = HostTraits(cpus=host.vcpus, cpu_control=_cpu_control(session, [domain for domain, _unused in states]))
     vms: list[VM] = []
     gaps: list[Gap] = []
     for domain, stats in states:
@@ -73,6 +91,7 @@ def observe(session: Session) -> Observation:
                 state=stats.get("state.state", 0),
                 managed_save=uuid in saved,
                 persistent=uuid not in transient,
+                host=traits,
             )
             vms.append(read_vm(endpoint, description, host=host))
         except HeadroomError as error:
@@ -84,7 +103,15 @@ def observe(session: Session) -> Observation:
     return Observation((host,), tuple(sorted(vms, key=lambda vm: vm.unique_id)), tuple(gaps))
 
 
-def describe(session: Session, domain: Any, *, state: int, managed_save: bool, persistent: bool) -> Description:
+def describe(
+    session: Session,
+    domain: Any,
+    *,
+    state: int,
+    managed_save: bool,
+    persistent: bool,
+    host: HostTraits = HOST_UNKNOWN,
+) -> Description:
     """Read one domain. Raises RefusedError, EndpointError, ``vm.unreadable``."""
     with needs("libvirt"):
         import libvirt
@@ -109,6 +136,7 @@ def describe(session: Session, domain: Any, *, state: int, managed_save: bool, p
         job=job,
         managed_save=managed_save,
         persistent=persistent,
+        host=host,
     )
 
 
@@ -126,7 +154,7 @@ def read_vm(endpoint: Endpoint, description: Description, *, host: Host) -> VM:
         power=description.power,
         vcpus=effective_vcpus(fields),
         memory_mib=effective_memory_mib(fields),
-        generation=generation(description.inactive),
+        generation=generation(description),
         fields=fields,
         tenant=tag.tenant,
         owner=tag.owner,
@@ -178,16 +206,36 @@ def unique_id(endpoint: Endpoint, uuid: str) -> str:
 
 def read_agent(answer: dict[str, str]) -> Agent:
     """virDomainGetGuestVcpus: sets of vCPU numbers, "0-2,4"."""
-    online = _numbers(answer.get("online", ""))
+    online = cpu_numbers(answer.get("online", ""))
     return Agent(
-        known=len(_numbers(answer.get("vcpus", ""))),
+        known=len(cpu_numbers(answer.get("vcpus", ""))),
         online=len(online),
-        fixed=len(online - _numbers(answer.get("offlinable", ""))),
+        fixed=len(online - cpu_numbers(answer.get("offlinable", ""))),
     )
 
 
 def _uuids(session: Session, flags: int) -> set[str]:
     return {domain.UUIDString() for domain in session.ask(lambda connection: connection.listAllDomains(flags))}
+
+
+def _cpu_control(session: Session, domains: list[Any]) -> str:
+    """What the host can do with CPU time, by the first running VM that tells: libvirt looks into its control group."""
+    for domain in domains:
+        if domain.ID() < 0:
+            continue
+        try:
+            # libvirt names one parameter, the shares, where the kernel has no quota.
+            _type, parameters = session.on(domain, lambda it: it.schedulerType(), deadline_s=JOB_S)
+        except RefusedError as error:
+            if error.code == PLATFORM_REFUSED:
+                return CPU_NOTHING
+        except EndpointError as error:
+            if error.code != ENDPOINT_TIMEOUT:
+                raise
+            session.check_pulse()
+        else:
+            return CPU_LIMITED if parameters > 1 else CPU_SHARED
+    return CPU_UNKNOWN
 
 
 def _job(session: Session, domain: Any) -> str:
@@ -214,14 +262,6 @@ def _ask_agent(session: Session, domain: Any, live: ET.Element) -> Agent:
             raise
         return Agent("agent.silent", f"its guest agent does not answer: {error.message.rstrip('.')}")
     return read_agent(answer)
-
-
-def _numbers(text: str) -> set[int]:
-    found: set[int] = set()
-    for part in filter(None, text.split(",")):
-        first, _unused, last = part.partition("-")
-        found.update(range(number(first, "vcpus"), number(last or first, "vcpus") + 1))
-    return found
 
 
 def _devices(description: Description) -> tuple[str, ...]:

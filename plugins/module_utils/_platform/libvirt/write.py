@@ -7,10 +7,11 @@ from __future__ import annotations
 from typing import Any
 
 from ..._core.errors import HeadroomError, RefusedError
+from ..._records.vm import Value
 from ..base import Current
 from .capability import refusal
 from .description import Description
-from .fields import FIELD_BY_NAME, generation, read_fields
+from .fields import find_field, generation, read_fields
 from .session import GUEST_REFUSED, PLATFORM_REFUSED, Session
 from .snapshot import describe
 
@@ -27,15 +28,15 @@ class LibvirtWriter:
         """Both definitions and the guest agent, read afresh."""
         description = self._describe(self._domain(unique_id))
         refused_code, refused = refusal(description) or ("", "")
-        return Current(generation(description.inactive), read_fields(description), refused, refused_code)
+        return Current(generation(description), read_fields(description), refused, refused_code)
 
-    def write(self, unique_id: str, field: str, value: int) -> None:
+    def write(self, unique_id: str, field: str, value: Value) -> None:
         """Set the field unless it has the value already.
 
         Never tried twice: when the connection breaks or the deadline passes, an EndpointError says that it is not known
         whether the field was set; ``current`` tells.
         """
-        row = FIELD_BY_NAME.get(field)
+        row = find_field(field)
         if row is None:
             raise RefusedError(
                 PLATFORM_REFUSED, f"libvirt has no field {field!r}.", advice="Make the plan again with this release."
@@ -59,7 +60,7 @@ class LibvirtWriter:
 
     def settle_s(self, field: str) -> float:
         """From the field's row."""
-        row = FIELD_BY_NAME.get(field)
+        row = find_field(field)
         return 0.0 if row is None else row.settle_s
 
     def close(self) -> None:

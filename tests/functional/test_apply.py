@@ -254,7 +254,7 @@ def test_a_shrink_makes_room_for_a_grow(bench: Bench) -> None:
     bench.fleet.save(fleet)
     shrink = action(bench.fleet, "u0", "memory.balloon", 512)
     grow = action(bench.fleet, "u1", "memory.balloon", 1536, number=2)
-    assert ends(bench.apply(plan(grow))) == [("skipped", "capacity")]
+    assert ends(bench.apply(plan(grow))) == [("skipped", "no_room")]
     waiting = dataclasses.replace(grow, after=("a0001",))
     assert ends(bench.apply(plan(shrink, waiting))) == [("done", ""), ("done", "")]
 
@@ -416,6 +416,47 @@ def test_a_rollback_restores_what_was(bench: Bench, tmp_path: Path, by: str) -> 
     bench.fleet.change("u2", fields=before[2])
     assert [one.state for one in recover(bench.run()).outcomes] == ["done"]
     assert not rollback(bench.context(tmp_path), stop=STOP, terms=TERMS, **which).changed
+
+
+@pytest.mark.safety(rule=6)
+def test_what_a_full_host_cannot_give_back_is_owed_until_it_can(bench: Bench, tmp_path: Path) -> None:
+    def context() -> Context:
+        return bench.context(tmp_path)
+
+    def set_memory(mib: int) -> None:
+        bench.fleet.save({**bench.fleet.load(), "hosts": [{"name": "h0", "vcpus": 48, "memory_mib": mib}]})
+
+    before = bench.fleet.fields("u0")
+    receipt = bench.artifacts.put(bench.apply(plan(action(bench.fleet, "u0", "memory.balloon", 512))))
+    set_memory(2560)  # as if somebody had taken the room
+    writes = bench.fleet.writes
+    found = rollback(context(), receipt=receipt, stop=STOP, terms=TERMS)
+    assert found.values["states"] == {"owed": 1}
+    assert found.values["outcomes"][0]["code"] == "no_room"
+    assert "needs 512 more, its host has room for 0" in " ".join(found.warnings)
+    assert (found.before, found.after, bench.fleet.writes) == ("", "", writes)
+    with bench.database.transaction() as connection:
+        assert [entry.message for entry in journal.owed(connection)] == [
+            "owed until there is room: it needs 512 more, its host has room for 0"
+        ]
+    again = rollback(context(), receipt=receipt, stop=STOP, terms=TERMS)
+    assert (again.changed, [one["code"] for one in again.values["left"]]) == (False, ["already_owed"])
+    set_memory(4096)
+    assert rollback(context(), receipt=receipt, stop=STOP, terms=TERMS).values["states"] == {"done": 1}
+    assert bench.fleet.fields("u0") == before
+    assert [one.state for one in recover(bench.run()).outcomes] == ["done"]
+    with bench.database.transaction() as connection:
+        assert journal.owed(connection) == ()
+
+
+def test_what_was_owed_is_void_once_the_vm_is_something_else(bench: Bench, tmp_path: Path) -> None:
+    receipt = bench.artifacts.put(bench.apply(plan(action(bench.fleet, "u0", "memory.balloon", 512))))
+    full = bench.fleet.load()
+    full["hosts"][0]["memory_mib"] = 2560
+    bench.fleet.save(full)
+    assert rollback(bench.context(tmp_path), receipt=receipt, stop=STOP, terms=TERMS).values["states"] == {"owed": 1}
+    assert ends(bench.apply(plan(action(bench.fleet, "u0", "memory.balloon", 256)))) == [("done", "")]
+    assert ends(recover(bench.run())) == [("skipped", "superseded")]
 
 
 def test_one_run_id_may_apply_twice(bench: Bench) -> None:

@@ -31,11 +31,13 @@ if TYPE_CHECKING:
     from .._records.vm import Value
     from .._store.db import Database
     from .newer import NewerPlans
+    from .room import Room
 
 MODE_AUTO = "auto"
 MODE_RECOMMEND = "recommend"
 
 VM_VANISHED = "vm.vanished"
+NO_ROOM = "no_room"  # of a rollback that is owed until its host has room
 
 
 class BusyError(RefusedError):
@@ -64,15 +66,14 @@ class Engine:
     clock: Callable[[], datetime]
     newer: NewerPlans
 
-    def begin(self, action: Action, writer: Writer, *, fits: Callable[[Action], str]) -> None:
+    def begin(self, action: Action, writer: Writer, *, room: Room) -> None:
         """Check everything that must hold, and put the intent on record.
 
-        ``fits`` says why the host has no room for a grow, or "". Raises RefusedError with the reason, BusyError,
+        Raises RefusedError with the reason, BusyError,
         EndpointError, and HeadroomError where the whole run must stop; nothing is on record then.
         """
         check_precondition(action, writer.current(action.unique_id))
-        if why := fits(action):
-            raise RefusedError("capacity", why)
+        room.check(action)
         self.newer.check(action, self.database)
         with self.database.transaction() as connection:
             leases.check(self.database, connection, action.endpoint, token=self.tokens[action.endpoint])
@@ -117,7 +118,7 @@ class Engine:
 
     def commit(self, action: Action) -> End:
         """Close an action whose fields all read back."""
-        end = End(OWED, "owed", "It takes effect at the VM's next restart.") if action.deferred else End(DONE)
+        end = completed(action)
         self._move(action, end)
         return end
 
@@ -185,6 +186,11 @@ class Engine:
         return End(DONE, RECOVERED, "Finished after an interruption.")
 
     def _settle_owed(self, action: Action, current: Current, *, entry: journal.Entry) -> End:
+        if not action.changes and any(current.fields.get(one.field) != one.before for one in action.deferred):
+            # It waited for room, and what it was to undo is not there any more.
+            end = End(DONE, RECOVERED) if at_after(action, current) else End(SKIPPED, "superseded", "The VM changed.")
+            self._move(action, end, token=entry.token)
+            return end
         # A rollback owes its deferred fields their ``after``; an act that was set back owes its fields ``before``.
         undone = action.deferred and at_after(action, current)
         if not undone and (action.deferred or not at_before(action, current)):
@@ -248,6 +254,15 @@ def _check_held(action: Action, database: Database, connection: Connection) -> N
         raise RefusedError("held", f"{held.who} holds this VM: {held.reason}.")
     if holds.reverted_twice(connection, unique_id=action.unique_id):
         raise RefusedError("reverted_twice", "It was changed and reverted twice: a person must look and release it.")
+
+
+def completed(action: Action) -> End:
+    """What an action comes to whose ``changes`` are all made."""
+    if not action.deferred:
+        return End(DONE)
+    if not action.changes:
+        return End(OWED, NO_ROOM, action.reason)
+    return End(OWED, "owed", "It takes effect at the VM's next restart.")
 
 
 def refused(refusal: RefusedError) -> End:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Callable
 
 from .._core.clock import format_utc
@@ -13,7 +14,7 @@ from .._platform.base import Current
 from .._platform.registry import open_reader
 from .._records.receipt import ALREADY_DONE, DONE, SKIPPED, Outcome
 from .._store import killswitch
-from .engine import End, at_after, check_allowed, check_precondition, refused
+from .engine import End, at_after, check_allowed, check_precondition, completed, refused
 from .newer import NewerPlans
 from .room import Room
 
@@ -38,7 +39,7 @@ def preview(
 ) -> tuple[Outcome, ...]:
     """For each action the outcome that an apply at this moment would have, from read-only connections."""
     observations = _observe(plan.actions, endpoints)
-    rooms = {name: Room(found) for name, found in observations.items() if not isinstance(found, End)}
+    rooms = {name: _room(plan, found) for name, found in observations.items() if not isinstance(found, End)}
     newer = NewerPlans(plan, plan_digest, load_plan)
     ends: dict[str, End] = {}
     foreseen: list[Action] = []
@@ -61,9 +62,10 @@ def preview(
             ends[action.action_id] = refused(refusal)
             continue
         rooms[action.endpoint].reserve(action)
-        rooms[action.endpoint].settle(action, done=True)
+        rooms[action.endpoint].settle(action, state=DONE)
         foreseen.append(action)
-        ends[action.action_id] = End(DONE, "", "Would be done.")
+        end = completed(action)
+        ends[action.action_id] = replace(end, message=end.message or "Would be done.")
     return tuple(_outcome(action, ends[action.action_id], now) for action in plan.actions)
 
 
@@ -98,11 +100,14 @@ def _observe(actions: Iterable[Action], endpoints: Mapping[str, Endpoint]) -> di
     return found
 
 
+def _room(plan: Plan, observation: Observation) -> Room:
+    return Room(plan, lambda: observation)
+
+
 def _check_order_and_room(action: Action, ends: Mapping[str, End], room: Room) -> None:
     if any(ends[before].state not in (DONE, ALREADY_DONE) for before in action.after):
         raise RefusedError("dependency", "What has to be done first cannot be done.")
-    if why := room.fits(action):
-        raise RefusedError("capacity", why)
+    room.check(action)
 
 
 def _current(observation: Observation, unique_id: str) -> Current:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Callable
 from .._core.clock import format_utc, parse_utc, utc_now
 from .._core.errors import EndpointError, HeadroomError, RefusedError
 from .._platform.registry import open_reader, open_writer
-from .._records.receipt import BEGUN, DONE, OWED, SKIPPED, Outcome, Receipt
+from .._records.receipt import BEGUN, OWED, SKIPPED, Outcome, Receipt
 from .._store import journal, killswitch
 from .engine import BusyError, End, Engine, refused
 from .lease import LeaseTerms, held
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from .._platform.base import Endpoint, Writer
+    from .._platform.base import Endpoint, Observation, Writer
     from .._records.action import Action
     from .._records.plan import Plan
     from .._store.db import Database
@@ -115,8 +115,7 @@ def _serve(run: Run, engine: Engine, schedule: Schedule, endpoint: Endpoint) -> 
     try:
         with closing(open_writer(endpoint)) as writer:
             settle(run, writer, endpoint=endpoint.name, tokens=engine.tokens)
-        with closing(open_reader(endpoint)) as reader:
-            room = Room(reader.observe())
+        room = Room(engine.plan, lambda: _observe(endpoint))
     except EndpointError as error:
         schedule.stop(End(SKIPPED, error.code, error.message), endpoint=endpoint.name)
         return
@@ -126,6 +125,11 @@ def _serve(run: Run, engine: Engine, schedule: Schedule, endpoint: Endpoint) -> 
     count = min(run.workers, sum(action.endpoint == endpoint.name for action in engine.plan.actions))
     with ThreadPoolExecutor(max_workers=max(1, count)) as pool:
         list(pool.map(lambda _: _work(run, engine, schedule, endpoint, room), range(count)))
+
+
+def _observe(endpoint: Endpoint) -> Observation:
+    with closing(open_reader(endpoint)) as reader:
+        return reader.observe()
 
 
 def _work(run: Run, engine: Engine, schedule: Schedule, endpoint: Endpoint, room: Room) -> None:
@@ -158,7 +162,7 @@ def _perform(run: Run, engine: Engine, schedule: Schedule, action: Action, *, wr
         room.reserve(action)
         schedule.passed(action)
         end = engine.carry(action, writer)
-        room.settle(action, done=end.state in (DONE, OWED))
+        room.settle(action, state=end.state)
     schedule.finish(action, end)
     return end
 
@@ -168,7 +172,7 @@ def _begin(run: Run, engine: Engine, schedule: Schedule, action: Action, *, writ
     deadline = time.monotonic() + BUSY_WAIT_S
     while True:
         try:
-            engine.begin(action, writer, fits=room.fits)
+            engine.begin(action, writer, room=room)
         except BusyError as busy:
             stopped = schedule.stopped_at(action.endpoint)
             if stopped or run.stop.is_set() or time.monotonic() >= deadline:

@@ -8,6 +8,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from .._apply.engine import NO_ROOM
 from .._apply.lease import DEFAULT_TERMS, LeaseTerms
 from .._apply.preview import preview, verify
 from .._apply.run import Run, apply_plan, recover
@@ -102,19 +103,25 @@ def rollback(
             "rollback.nothing", "This receipt is of a recovery: it has no plan.", advice="Give an apply's receipt."
         )
     snapshot = take_snapshot(context)
+    with context.database.transaction() as connection:
+        owed = {(entry.unique_id, entry.resource) for entry in journal.owed(connection)}
     made = make_rollback(
         context.artifacts.get(Plan, kept.plan),
         kept,
         snapshot,
+        owed=owed,
         now=context.now,
         snapshot_digest=context.artifacts.put(snapshot),
     )
     result = approve_and_apply(context, made, stop=stop, terms=terms, workers=workers)
     left = [one for one in made.decisions if one.verdict != ACT]
+    waiting = [one for one in made.decisions if one.code == NO_ROOM]
     return replace(
         result,
         values={**result.values, "left": encode(left)},
-        warnings=tuple(f"{one.vm_name}, {one.resource}: not undone, {one.reason} [{one.code}]" for one in left),
+        warnings=tuple(
+            f"{one.vm_name}, {one.resource}: not undone, {one.reason} [{one.code}]" for one in (*left, *waiting)
+        ),
     )
 
 
@@ -191,7 +198,7 @@ def _result(outcomes: Iterable[Outcome], *, made: Plan | None, values: dict[str,
     states: dict[str, int] = {}
     for outcome in outcomes:
         states[outcome.state] = states.get(outcome.state, 0) + 1
-    done = [outcome.action_id for outcome in outcomes if outcome.state in (DONE, OWED)]
+    done = [one.action_id for one in outcomes if one.state in (DONE, OWED) and one.code != NO_ROOM]
     return Result(
         changed=any(outcome.state in _WRITTEN for outcome in outcomes),
         values={**values, "outcomes": encode(outcomes), "states": states},

@@ -8,7 +8,6 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from .._core.clock import format_utc
-from .._plan.capacity import promised
 from .._plan.diff import after_text, before_text, plan_table
 from .._plan.explain import decisions_of, explain
 from .._records.codec import encode
@@ -104,12 +103,12 @@ def _host(host: Host, vms: list[VM]) -> dict[str, Any]:
         **{name: getattr(host, name) for name in ("host_id", "name", "endpoint", "host_set")},
         "vcpus": _allocations(
             (host.vcpus, host.vcpus_reserved, host.vcpus_allocation_ratio_ppm),
-            allocatable=promised(host, VCPUS),
+            allocatable=host.promised(VCPUS),
             allocated=sum(vm.vcpus for vm in vms),
         ),
         "memory": _allocations(
             (host.memory_mib, host.memory_reserved_mib, host.memory_allocation_ratio_ppm),
-            allocatable=promised(host, MEMORY_MIB),
+            allocatable=host.promised(MEMORY_MIB),
             allocated=sum(vm.memory_mib for vm in vms),
         ),
         "numa": encode(host.numa),

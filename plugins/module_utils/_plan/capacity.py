@@ -13,23 +13,12 @@ from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from .._core.units import PPM
 from .._policy.sizing import SizingPolicy
 from .._records.host import Host
 from .._records.snapshot import Snapshot
-from .._records.vm import RESOURCES, VCPUS, VM
+from .._records.vm import RESOURCES, VM
 
 _NOBODY = -1  # room that is free already
-
-
-def promised(host: Host, resource: str) -> int:
-    """How much of the resource the host may promise to VMs."""
-    total, reserved, ratio = (
-        (host.vcpus, host.vcpus_reserved, host.vcpus_allocation_ratio_ppm)
-        if resource == VCPUS
-        else (host.memory_mib, host.memory_reserved_mib, host.memory_allocation_ratio_ppm)
-    )
-    return max(0, total - reserved) * ratio // PPM
 
 
 class Room:
@@ -83,6 +72,7 @@ class Ledger:
     def __init__(self, snapshot: Snapshot, policy: SizingPolicy) -> None:
         self.hosts = {host.host_id: host for host in snapshot.hosts}
         self.warnings: list[str] = []
+        self.reserves: dict[str, int] = {}  # for the write gate; it sees one endpoint, so of host sets on one alone
         self._unknown = {gap.subject for gap in snapshot.gaps}
         self._reserve_lines: dict[str, tuple[int, int]] = {}
         used_by_host = {(host_id, resource): 0 for host_id in self.hosts for resource in RESOURCES}
@@ -95,7 +85,7 @@ class Ledger:
                 place = (self._set_of(vm), resource)
                 used_by_set[place] = used_by_set.get(place, 0) + size
         self._by_host = {
-            (host_id, resource): Room(promised(self.hosts[host_id], resource) - used)
+            (host_id, resource): Room(self.hosts[host_id].promised(resource) - used)
             for (host_id, resource), used in used_by_host.items()
         }
         self._by_set = self._rooms_of_sets(policy, used_by_set)
@@ -141,12 +131,14 @@ class Ledger:
             reserve = policy.reserve_of(name)
             kept = min(reserve.hosts, len(hosts) - 1)
             self._reserve_lines[name] = (kept, reserve.line)
+            if len({host.endpoint for host in hosts}) == 1:
+                self.reserves[name] = reserve.hosts
             if kept < reserve.hosts:
                 self.warnings.append(
                     f"host set {name} has {len(hosts)} host(s): room is kept for {kept} lost hosts, not {reserve.hosts}"
                 )
             for resource in RESOURCES:
-                sizes = sorted(promised(host, resource) for host in hosts)
+                sizes = sorted(host.promised(resource) for host in hosts)
                 rooms[name, resource] = Room(_without_largest(sizes, kept) - used.get((name, resource), 0))
         return rooms
 

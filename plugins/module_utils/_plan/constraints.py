@@ -22,7 +22,6 @@ from .._records.vm import (
     INVERSE_AT_NEXT_RESTART,
     INVERSE_LIVE,
     SHRINK,
-    VCPUS,
     VM,
     Capability,
 )
@@ -203,11 +202,8 @@ def _unfit(capability: Capability, vm: VM) -> Optional[Against]:
 
 def against_numa(vm: VM, host: Host, resource: str, *, after: int) -> Optional[Against]:
     """A VM that fits into one NUMA cell must not outgrow it while it runs."""
-    if len(host.numa) < 2:  # noqa: PLR2004 - one cell is the whole host
-        return None
-    now = getattr(vm, resource)
-    largest = max(cell.cpus if resource == VCPUS else cell.memory_mib for cell in host.numa)
-    if now <= largest < after:
+    largest = host.outgrown_cell(resource, before=getattr(vm, resource), after=after)
+    if largest:
         return Against("numa", f"{after} would not fit into one NUMA cell of {host.name}, which has {largest}")
     return None
 

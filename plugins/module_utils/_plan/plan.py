@@ -95,6 +95,7 @@ def make_plan(
         actions=actions,
         decisions=tuple(settle(index, answer) for index, answer in enumerate(answers)),
         warnings=_warnings(snapshot, forecast, judge, [known[one] for one in ids if one in known]),
+        ha_reserve_hosts=judge.ledger.reserves,
         policy_name=PurePath(policy.name).name,
     )
 

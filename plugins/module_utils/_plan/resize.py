@@ -4,7 +4,7 @@
 
 The person takes the place of the forecast: history, freshness, hold times, minimum change and step limits are not
 asked. Everything else holds: holds, the mode ``ignore``, the policy's minimum and maximum, windows, capabilities, no
-restart, the class of inverse, NUMA, room and reserve. What cannot be done exactly is refused.
+restart, the class of inverse, NUMA, room and reserve. What cannot be done exactly is refused, and all of it then.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from .constraints import Against, Calendar, against_numa, against_vm, choose, co
 from .judge import decision_of
 from .order import Proposal, arrange
 from .plan import build_actions
+from .settings import NOTHING_ASKED, Asked, plan_settings
 from .state import PlanState
 
 
@@ -34,20 +35,21 @@ def make_resize(
     unique_id: str,
     vcpus: Optional[int],
     memory_mib: Optional[int],
+    asked: Asked = NOTHING_ASKED,
     policy: SizingPolicy,
     state: PlanState,
     now: datetime,
     snapshot_digest: str,
     policy_digest: str,
 ) -> Plan:
-    """Plan one VM's sizes as asked for; a resource that has its size already gets no action.
+    """Plan one VM's sizes and settings as asked for; what is so already gets no action.
 
     Raises RefusedError with the code of what speaks against it (``resize.no_room``, ``resize.held``, the platform's
     own), ``resize.nothing``, ``resize.vm_unknown``, ``policy.*``.
     """
     goals = {name: goal for name, goal in ((VCPUS, vcpus), (MEMORY_MIB, memory_mib)) if goal is not None}
-    if not goals:
-        raise HeadroomError("resize.nothing", "No size is asked for.", advice="Give vcpus, memory_mib or both.")
+    if not goals and not asked.goals:
+        raise HeadroomError("resize.nothing", "Nothing is asked for.", advice="Give a size or a setting.")
     vm = next((one for one in snapshot.vms if one.unique_id == unique_id), None)
     if vm is None:
         raise HeadroomError(
@@ -67,6 +69,12 @@ def make_resize(
     for against in short.values():
         raise _refusal(vm, against)
     actions = build_actions(placed)
+    opening = calendar.find(settings)
+    if isinstance(opening, Against):
+        raise _refusal(vm, opening)
+    set_to = plan_settings(vm, asked, opening=opening, first=len(actions) + 1)
+    if isinstance(set_to, Against):
+        raise _refusal(vm, set_to)
     ids = {one.proposal.decision: action.action_id for one, action in zip(placed, actions)}
     return Plan(
         made_at=format_utc(now),
@@ -77,16 +85,20 @@ def make_resize(
         snapshot=snapshot_digest,
         forecast="",
         budget=policy.budget,
-        actions=actions,
-        decisions=tuple(
-            one
-            if isinstance(one, Decision)
-            else decision_of(
-                one, verdict=ACT, code=one.direction, reason=one.reason, line=0, action_id=ids[one.decision]
-            )
-            for one in answers
+        actions=(*actions, *set_to.actions),
+        decisions=(
+            *(
+                one
+                if isinstance(one, Decision)
+                else decision_of(
+                    one, verdict=ACT, code=one.direction, reason=one.reason, line=0, action_id=ids[one.decision]
+                )
+                for one in answers
+            ),
+            *set_to.decisions,
         ),
         warnings=tuple(ledger.warnings),
+        ha_reserve_hosts=ledger.reserves,
         policy_name=PurePath(policy.name).name,
     )
 

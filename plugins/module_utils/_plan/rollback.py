@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Optional, Union
@@ -15,20 +16,29 @@ from .._records.action import Action, Change, Inverse
 from .._records.plan import ACT, PURPOSE_ROLLBACK, REFUSED, STAY, Budget, Decision, Plan
 from .._records.receipt import DONE, Receipt
 from .._records.snapshot import Snapshot
-from .._records.vm import GROW, INVERSE_LIVE, RESOURCES, SHRINK, VM, Capability
-from .capacity import promised
+from .._records.vm import GROW, INVERSE_LIVE, RESOURCES, SET, SHRINK, VM, Capability
+from .capacity import Room
 from .constraints import Against
 
 EXPIRES = timedelta(hours=24)  # as other plans by default: PEERS' plan expiry
-OPPOSITE = {GROW: SHRINK, SHRINK: GROW}
+OPPOSITE = {GROW: SHRINK, SHRINK: GROW, SET: SET}
 
 
-def make_rollback(plan: Plan, receipt: Receipt, snapshot: Snapshot, *, now: datetime, snapshot_digest: str) -> Plan:
+def make_rollback(
+    plan: Plan,
+    receipt: Receipt,
+    snapshot: Snapshot,
+    *,
+    owed: Collection[tuple[str, str]] = (),
+    now: datetime,
+    snapshot_digest: str,
+) -> Plan:
     """Plan the undoing of every act that the receipt calls done, on a fresh snapshot.
 
     An act that is undone already, or whose VM has changed since, gets a decision and no action. Undoing gives back
-    what was there: windows, the HA reserve and rolling budgets do not stop it, room on the host does. Raises
-    ``rollback.mismatch`` when the receipt is not of this plan.
+    what was there: windows, the HA reserve and rolling budgets do not stop it, room on the host does. So grows are
+    undone first; a shrink whose room is taken even then is put on record as owed, unless it is among ``owed``
+    (unique_id, resource) already. Raises ``rollback.mismatch`` when the receipt is not of this plan.
     """
     done = {outcome.action_id for outcome in receipt.outcomes if outcome.state == DONE}
     strange = done - {action.action_id for action in plan.actions}
@@ -39,25 +49,25 @@ def make_rollback(plan: Plan, receipt: Receipt, snapshot: Snapshot, *, now: date
             advice="Give the plan that the receipt names.",
         )
     vms = {vm.unique_id: vm for vm in snapshot.vms}
-    room = _free(snapshot)
+    rooms = _rooms(snapshot)
     decisions: list[Decision] = []
     actions: list[Action] = []
-    names: dict[str, str] = {}  # action_id of an act -> that of its inverse
-    chosen = [action for action in plan.actions if action.action_id in done]
+    chosen = [action for action in reversed(plan.actions) if action.action_id in done]
     width = max(4, len(str(len(chosen))))
-    for original in reversed(chosen):
+    for original in sorted(chosen, key=lambda one: one.direction != GROW):
         vm = vms.get(original.unique_id)
-        found = _invert(original, vm, room)
+        found = _invert(original, vm)
+        waits: set[int] = set()
+        if isinstance(found, Action) and not found.deferred and found.resource in RESOURCES:
+            found, waits = _with_room(found, rooms.get((found.host_id, found.resource)), len(actions), owed)
         if isinstance(found, Against):
             verdict = REFUSED if found.refused else STAY
             decisions.append(_decision(original, vm, verdict=verdict, code=found.code, reason=found.reason))
             continue
-        # What counted on the room that this act freed must give it back first.
-        waits = [names[one.action_id] for one in chosen if original.action_id in one.after and one.action_id in names]
         name = f"a{len(actions) + 1:0{width}}"
-        names[original.action_id] = name
-        actions.append(replace(found, action_id=name, after=tuple(sorted(waits))))
-        decisions.append(_decision(original, vm, verdict=ACT, code="undo", reason=found.reason, action_id=name))
+        actions.append(replace(found, action_id=name, after=tuple(actions[one].action_id for one in sorted(waits))))
+        code = "undo" if found.changes else "no_room"
+        decisions.append(_decision(original, vm, verdict=ACT, code=code, reason=found.reason, action_id=name))
     return Plan(
         made_at=format_utc(now),
         expires_at=format_utc(now + EXPIRES),
@@ -74,23 +84,37 @@ def make_rollback(plan: Plan, receipt: Receipt, snapshot: Snapshot, *, now: date
     )
 
 
-def _invert(original: Action, vm: Optional[VM], room: dict[tuple[str, str], int]) -> Union[Action, Against]:
-    """The inverse act without its place in the plan, or why there is none. Counts the room that it takes."""
+def _with_room(
+    found: Action, room: Optional[Room], index: int, owed: Collection[tuple[str, str]]
+) -> tuple[Union[Action, Against], set[int]]:
+    """The act, and the acts whose room it takes; where there is too little, one that only puts it on record."""
+    needs = found.size_after - found.size_before
+    free = room.available if room else 0
+    if room and needs <= 0:
+        room.donate(-needs, donor=index)
+    elif room and needs <= free:
+        return found, room.take(needs)
+    elif needs > 0:
+        reason = f"it needs {needs} more, its host has room for {max(0, free)}"
+        if (found.unique_id, found.resource) in owed:
+            return Against("already_owed", f"it is owed already: {reason}", refused=False), set()
+        return replace(found, changes=(), deferred=found.changes, reason=f"owed until there is room: {reason}"), set()
+    return found, set()
+
+
+def _invert(original: Action, vm: Optional[VM]) -> Union[Action, Against]:
+    """The inverse act without its place in the plan, or why there is none."""
     if vm is None:
         return Against("not_observed", "it is not in the snapshot")
     direction = OPPOSITE[original.direction]
     live = original.inverse.when == INVERSE_LIVE
     way = _capability(vm, original.inverse.operation, original.resource, direction)
-    needs = original.size_before - original.size_after
-    free = room.get((vm.host_id, original.resource), 0)
     # A field that a VM has only while it runs is gone once it is off: its definition is all there is to set back.
     present = [one for one in original.changes if one.field in vm.fields or one.persistent]
-    against = _against_vm(original, vm, present, live=live) or _against_act(way, live=live, needs=needs, free=free)
+    against = _against_vm(original, vm, present, live=live) or _against_act(way, live=live)
     if against is not None:
         return against
     back = [Change(field=one.field, before=one.after, after=one.before) for one in _in_order(present, way)]
-    if live:
-        room[vm.host_id, original.resource] = free - needs
     # Fields of the definition can be set back at any time, so an act that sets only those has a live inverse itself.
     undone_when = (way.inverse if way is not None else original.inverse.when) if live else INVERSE_LIVE
     return replace(
@@ -130,12 +154,10 @@ def _against_vm(original: Action, vm: VM, present: list[Change], *, live: bool) 
     return None
 
 
-def _against_act(way: Optional[Capability], *, live: bool, needs: int, free: int) -> Optional[Against]:
-    """The platform cannot do it now, or the host has no room."""
+def _against_act(way: Optional[Capability], *, live: bool) -> Optional[Against]:
+    """The platform cannot do it now."""
     if live and way is not None and not way.allowed:
         return Against(way.code or "refused", f"it cannot be undone now: {way.reason}")
-    if needs > max(0, free):
-        return Against("no_room", f"it needs {needs} more, its host has room for {max(0, free)}")
     return None
 
 
@@ -152,13 +174,13 @@ def _capability(vm: VM, operation: str, resource: str, direction: str) -> Option
     return next(found, None)
 
 
-def _free(snapshot: Snapshot) -> dict[tuple[str, str], int]:
-    room = {(host.host_id, resource): promised(host, resource) for host in snapshot.hosts for resource in RESOURCES}
+def _rooms(snapshot: Snapshot) -> dict[tuple[str, str], Room]:
+    free = {(host.host_id, resource): host.promised(resource) for host in snapshot.hosts for resource in RESOURCES}
     for vm in snapshot.vms:
         for resource in RESOURCES:
-            if (vm.host_id, resource) in room:
-                room[vm.host_id, resource] -= getattr(vm, resource)
-    return room
+            if (vm.host_id, resource) in free:
+                free[vm.host_id, resource] -= getattr(vm, resource)
+    return {place: Room(size) for place, size in free.items()}
 
 
 def _decision(
@@ -172,7 +194,7 @@ def _decision(
         code=code,
         reason=reason,
         policy_line=0,
-        size_now=getattr(vm, original.resource) if vm else 0,
+        size_now=vm.size(original.resource) if vm else 0,
         size_wanted=original.size_before,
         action_id=action_id,
     )

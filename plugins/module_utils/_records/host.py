@@ -6,6 +6,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .._core.units import PPM
+from .vm import VCPUS
+
 
 @dataclass(frozen=True)
 class NumaCell:
@@ -31,3 +34,19 @@ class Host:
     memory_reserved_mib: int
     memory_allocation_ratio_ppm: int
     numa: tuple[NumaCell, ...] = ()
+
+    def promised(self, resource: str) -> int:
+        """How much of the resource it may promise to VMs."""
+        total, reserved, ratio = (
+            (self.vcpus, self.vcpus_reserved, self.vcpus_allocation_ratio_ppm)
+            if resource == VCPUS
+            else (self.memory_mib, self.memory_reserved_mib, self.memory_allocation_ratio_ppm)
+        )
+        return max(0, total - reserved) * ratio // PPM
+
+    def outgrown_cell(self, resource: str, *, before: int, after: int) -> int:
+        """Size of the largest NUMA cell where a VM that fits into it would no longer do so; else 0."""
+        if len(self.numa) < 2:  # noqa: PLR2004 - one cell is the whole host
+            return 0
+        largest = max(cell.cpus if resource == VCPUS else cell.memory_mib for cell in self.numa)
+        return largest if before <= largest < after else 0

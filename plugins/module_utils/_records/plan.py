@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Optional
 
 from .action import Action
@@ -75,4 +75,6 @@ class Plan:
     decisions: tuple[Decision, ...] = ()
     warnings: tuple[str, ...] = ()
     undoes: str = ""  # run id that a rollback plan undoes
+    # Host set -> how many lost hosts it keeps room for; of host sets whose hosts are all of one endpoint.
+    ha_reserve_hosts: dict[str, int] = field(default_factory=dict)
     policy_name: str = ""  # of the policy's file, without its folder: decisions cite FILE:LINE

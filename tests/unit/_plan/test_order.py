@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.headroom.fleet.plugins.module_utils._plan.capacity import Room, promised
+from ansible_collections.headroom.fleet.plugins.module_utils._plan.capacity import Room
 from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import ACT, REFUSED, Plan
 from ansible_collections.headroom.fleet.plugins.module_utils._records.snapshot import Gap
 from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import MEMORY_MIB, VCPUS
@@ -37,8 +37,8 @@ def rules(extra: str = "") -> str:
 
 def test_what_a_host_promises_is_capacity_less_reserved_times_ratio() -> None:
     one = host(vcpus=10, vcpus_reserved=3, vcpus_allocation_ratio_ppm=2_500_000, memory_mib=1000, memory_reserved_mib=1)
-    assert (promised(one, VCPUS), promised(one, MEMORY_MIB)) == (17, 999)
-    assert promised(host(vcpus=2, vcpus_reserved=3), VCPUS) == 0
+    assert (one.promised(VCPUS), one.promised(MEMORY_MIB)) == (17, 999)
+    assert host(vcpus=2, vcpus_reserved=3).promised(VCPUS) == 0
 
 
 @pytest.mark.safety(rule=7)

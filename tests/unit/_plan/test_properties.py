@@ -13,7 +13,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.headroom.fleet.plugins.module_utils._core.canonical import canonical_bytes
-from ansible_collections.headroom.fleet.plugins.module_utils._plan.capacity import promised
 from ansible_collections.headroom.fleet.plugins.module_utils._plan.rollback import make_rollback
 from ansible_collections.headroom.fleet.plugins.module_utils._plan.state import PlanState
 from ansible_collections.headroom.fleet.plugins.module_utils._records.codec import decode_artifact, encode_artifact
@@ -130,7 +129,7 @@ def test_in_any_order_that_heeds_after_no_place_is_overfilled(case: Any, random:
 
 
 def _free(seen: Any) -> dict[tuple[str, str], int]:
-    free = {(one.host_id, resource): promised(one, resource) for one in seen.hosts for resource in RESOURCES}
+    free = {(one.host_id, resource): one.promised(resource) for one in seen.hosts for resource in RESOURCES}
     for one in seen.vms:
         for resource in RESOURCES:
             free[one.host_id, resource] -= getattr(one, resource)
@@ -138,7 +137,7 @@ def _free(seen: Any) -> dict[tuple[str, str], int]:
 
 
 def _kept(seen: Any, rules: Any, name: str, resource: str) -> int:
-    sizes = sorted(promised(one, resource) for one in seen.hosts if one.host_set == name)
+    sizes = sorted(one.promised(resource) for one in seen.hosts if one.host_set == name)
     lost = min(rules.reserve_of(name).hosts, len(sizes) - 1)
     members = {one.host_id for one in seen.hosts if one.host_set == name}
     return sum(sizes[: len(sizes) - lost]) - sum(getattr(one, resource) for one in seen.vms if one.host_id in members)

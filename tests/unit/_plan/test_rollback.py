@@ -77,11 +77,42 @@ def test_an_undo_that_is_left_out_keeps_no_other_waiting() -> None:
     made = undo(change_vm(AFTER, "b", fields={**AFTER.vms[1].fields, "guest.vcpus": 7}))
     assert [(one.vm_name, one.verdict, one.code) for one in made.decisions] == [
         ("b", REFUSED, "superseded"),
-        ("a", REFUSED, "no_room"),  # b keeps what a gave
+        ("a", ACT, "no_room"),  # b keeps what a gave: the rest is owed
     ]
     roomy = replace(AFTER, hosts=(host(vcpus=99),))
     made = undo(change_vm(roomy, "b", fields={**AFTER.vms[1].fields, "guest.vcpus": 7}))
     assert [(one.action_id, one.vm_name, one.after) for one in made.actions] == [("a0001", "a", ())]
+
+
+@pytest.mark.safety(rule=6)
+def test_a_shrink_whose_room_somebody_took_is_owed_until_there_is_room() -> None:
+    fuller = replace(AFTER, vms=(*AFTER.vms, vm("c", vcpus=3)))
+    (owed,) = [one for one in undo(fuller).actions if one.vm_name == "a"]
+    assert (owed.changes, owed.after) == ((), ())
+    assert owed.deferred == (Change("guest.vcpus", 1, 4), Change("config.vcpus", 1, 4))
+    assert owed.reason == "owed until there is room: it needs 3 more, its host has room for 1"
+    again = make_rollback(
+        MADE, receipt(MADE), fuller, owed={("e/a", VCPUS)}, now=NOW, snapshot_digest="sha256:9"
+    ).decisions
+    assert [(one.vm_name, one.verdict, one.code) for one in again] == [
+        ("b", ACT, "undo"),
+        ("a", STAY, "already_owed"),
+    ]
+    roomy = make_rollback(MADE, receipt(MADE), AFTER, owed={("e/a", VCPUS)}, now=NOW, snapshot_digest="sha256:9")
+    assert [one.code for one in roomy.decisions] == ["undo", "undo"]
+
+
+def test_grows_are_undone_first_for_the_room_they_give_back() -> None:
+    seen = snapshot([vm("a", vcpus=4), vm("b", vcpus=4)], [host(vcpus=12)])
+    first = plan(seen, forecast({("a", VCPUS): 100, ("b", VCPUS): 5000}))  # b grows to 8 of its own; a shrinks to 1
+    assert [(one.vm_name, one.after) for one in first.actions] == [("b", ()), ("a", ())]
+    after = applied(seen, first.actions)
+    taken = replace(after, vms=(*after.vms, vm("c", vcpus=3)))  # somebody else took what a gave
+    made = undo(taken, first)
+    assert [(one.vm_name, one.after, bool(one.changes)) for one in made.actions] == [
+        ("b", (), True),
+        ("a", ("a0001",), True),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -8,3 +8,4 @@ from ansible_collections.headroom.fleet.plugins.plugin_utils.controller_action i
 class ActionModule(ControllerAction):
     BYPASS_HOST_LOOP = True
     OPTIONS = ENDPOINTS
+    PATHS = ("file",)

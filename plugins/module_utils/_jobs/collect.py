@@ -7,7 +7,6 @@ from __future__ import annotations
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Callable, Optional
 
 from .._core.clock import format_utc, utc_now
@@ -21,12 +20,11 @@ from .._store.delta import NO_VERSION
 from .._store.series import SeriesStore
 from .._telemetry.intervals import combined, intervals
 from .._telemetry.rates import rates
+from .known import known_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
-
-    import pyarrow as pa
 
 THREADS = 16  # endpoints sampled at once; a sample is one call that mostly waits
 
@@ -159,7 +157,7 @@ class _Gathered:
             self._stored_s, self._kept = before_s, _needed(self._kept, before_s)
         self._heard.update(zip(table["unique_id"].to_pylist(), table["metric"].to_pylist()))
         self.rows += table.num_rows
-        self.version = self._series.merge(_joined(table, series=self._series, interval_s=self._interval_s))
+        self.version = self._series.merge(combined(known_rows(self._series, table), table))
 
 
 def _needed(samples: Sequence[Sample], end_s: int) -> list[Sample]:
@@ -171,22 +169,6 @@ def _needed(samples: Sequence[Sample], end_s: int) -> list[Sample]:
     return [
         sample for number, sample in enumerate(samples) if number >= first.get((sample.unique_id, sample.source), 0)
     ]
-
-
-def _joined(table: pa.Table, *, series: SeriesStore, interval_s: int) -> pa.Table:
-    """Join the rows with what an earlier collection saw of the same intervals."""
-    if not table.num_rows:
-        return table
-    with needs("pyarrow"):
-        import pyarrow.compute as pc
-    span = pc.min_max(table["ds"]).as_py()
-    known = series.read(
-        pc.unique(table["unique_id"]).to_pylist(),
-        start=span["min"],
-        end=span["max"] + timedelta(seconds=interval_s),
-        interval_s=interval_s,
-    )
-    return combined(known, table)
 
 
 class _Source:

@@ -4,29 +4,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Optional
 
 from .._core.errors import HeadroomError
+from .._forecast.engines import DEFAULT_ENGINES, engines_named
 from .._forecast.request import Request
 from .._records.codec import encode
 from .._records.series import CPU_MILLICORES, MEMORY_USED_MIB
 from .._records.snapshot import Snapshot
+from .._telemetry.files import Layout
+from .._telemetry.http import Server
+from .._telemetry.prometheus import Query
+from .backfill import backfill_file
 from .collect import collect
 from .context import Result
 from .forecast import forecast
+from .known import vms_by_id
+from .prometheus import query_prometheus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from .context import Context
 
+SHOWN = 5  # ids in a warning
 
-def collect_telemetry(context: Context, *, duration_s: int, step_s: int, interval_s: int) -> Result:
+
+def collect_telemetry(
+    context: Context, *, duration_s: int, step_s: int, interval_s: int, guest_agent: bool = False
+) -> Result:
     """Sample the endpoints into the telemetry store. Raises ``endpoint.none``, ``collect.times``, ``store.*``."""
     if not context.endpoints_by_name:
         raise HeadroomError("endpoint.none", "No endpoint was given.", advice="Set headroom_endpoints, or endpoints.")
     found = collect(
-        context.endpoints, series=context.series, duration_s=duration_s, step_s=step_s, interval_s=interval_s
+        context.endpoints,
+        series=context.series,
+        duration_s=duration_s,
+        step_s=step_s,
+        interval_s=interval_s,
+        guest_agent=guest_agent,
     )
     values = {
         "started_at": found.started_at,
@@ -41,6 +58,73 @@ def collect_telemetry(context: Context, *, duration_s: int, step_s: int, interva
     return Result(changed=False, values=values, warnings=warnings)
 
 
+def collect_prometheus(
+    context: Context,
+    server: Server,
+    queries: Mapping[str, Query],
+    *,
+    history_s: int,
+    step_s: int,
+    interval_s: int,
+    snapshot: Optional[str],
+    vms: Optional[Mapping[str, str]],
+) -> Result:
+    """Read the last ``history_s`` from a Prometheus server. Raises ``prometheus.*``, ``http.*``, ``store.*``."""
+    found = query_prometheus(
+        server,
+        queries,
+        series=context.series,
+        now=context.now,
+        history_s=history_s,
+        step_s=step_s,
+        interval_s=interval_s,
+        unique_ids=vms_by_id(context, snapshot=snapshot, vms=vms),
+    )
+    tally = found.tally
+    values = {
+        "started_at": found.start,
+        "finished_at": found.end,
+        "samples": tally.points,
+        "rows": found.rows,
+        "dropped": {metric: dict(reasons) for metric, reasons in tally.dropped.items()},
+        **_of_vms({metric: tally.vms.get(metric, set()) for metric in queries}, tally.unknown),
+    }
+    warnings = [
+        f"{metric}: {count} points are left out, {reason}."
+        for metric, reasons in tally.dropped.items()
+        for reason, count in reasons.items()
+    ]
+    if tally.unnamed:
+        warnings.append(f"{tally.unnamed} series lack the labels that make a unique_id.")
+    return Result(changed=False, values=values, warnings=(*warnings, *_unknown(tally.unknown)))
+
+
+def collect_file(
+    context: Context, path: str, layout: Layout, *, snapshot: Optional[str], vms: Optional[Mapping[str, str]]
+) -> Result:
+    """Store the rows of a Parquet or CSV file. Raises ``file.*``, ``series.*``, ``store.*``."""
+    layout = replace(layout, unique_ids=vms_by_id(context, snapshot=snapshot, vms=vms))
+    tally = backfill_file(path, series=context.series, layout=layout).tally
+    values = {"rows": tally.rows, **_of_vms(tally.vms, tally.unknown)}
+    return Result(changed=False, values=values, warnings=tuple(_unknown(tally.unknown)))
+
+
+def _of_vms(vms: Mapping[str, set[str]], unknown: set[str]) -> dict[str, Any]:
+    """Numbers of VMs: that told anything, that told nothing of a metric, that are none."""
+    everyone: set[str] = set().union(*vms.values())
+    silent = {metric: len(everyone - told) for metric, told in vms.items()}
+    return {
+        "vms": len(everyone),
+        "silent": {metric: count for metric, count in silent.items() if count},
+        "unknown_vms": len(unknown),
+    }
+
+
+def _unknown(ids: set[str]) -> list[str]:
+    some = ", ".join(sorted(ids)[:SHOWN])
+    return [f"{len(ids)} ids are no known VM's and are left out: {some}."] if ids else []
+
+
 def forecast_demand(
     context: Context,
     *,
@@ -53,10 +137,12 @@ def forecast_demand(
     series_interval_s: int,
     quantiles: Sequence[str],
     target: str,
+    engines: Sequence[str] = DEFAULT_ENGINES,
+    costly_vms: int = Request.costly_vms,
 ) -> Result:
     """Forecast the demand of every VM of a snapshot. ``series``: digest of the one series header to forecast from.
 
-    Raises ``forecast.request``, ``series.*``, ``artifact.*``, ``store.*``.
+    Raises ``forecast.request``, ``forecast.engine``, ``forecast.rows``, ``series.*``, ``artifact.*``, ``store.*``.
     """
     request = Request(
         now=context.now,
@@ -68,6 +154,7 @@ def forecast_demand(
         target=target,
         history_s=history_s,
         series_interval_s=series_interval_s,
+        costly_vms=costly_vms,
     )
     found = forecast(
         request,
@@ -75,6 +162,7 @@ def forecast_demand(
         series=context.series,
         unique_ids=[vm.unique_id for vm in context.artifacts.get(Snapshot, snapshot).vms],
         series_digest=series,
+        engines=engines_named(engines),
     )
     values = {"forecast": found.digest, "series": found.series, "rows": found.rows, "engines": found.engines}
     return Result(changed=False, values=values, warnings=found.warnings)

@@ -100,6 +100,21 @@ def combined(known: pa.Table, fresh: pa.Table) -> pa.Table:
     return pa.table(columns, schema=interval_schema())
 
 
+def fuller(known: pa.Table, fresh: pa.Table) -> pa.Table:
+    """Return the fresh rows but those that speak for less of their interval than a row that is known already.
+
+    For a source that is read again over the same time: its late points count, what it has forgotten since does not.
+    """
+    with needs("pyarrow"):
+        import pyarrow.compute as pc
+    coverage = known.select([*KEY, "coverage_ppm"]).cast(
+        interval_schema().empty_table().select([*KEY, "coverage_ppm"]).schema
+    )
+    both = fresh.join(coverage.rename_columns([*KEY, "known_coverage_ppm"]), keys=list(KEY))
+    less = pc.less(both["coverage_ppm"], both["known_coverage_ppm"]).fill_null(fill_value=False)
+    return both.filter(pc.invert(less)).select(COLUMNS).cast(interval_schema())
+
+
 def _p95(
     value: npt.NDArray[np.float64],
     weight: npt.NDArray[np.float64],

@@ -120,9 +120,10 @@ def _counters(stats: dict[str, Any]) -> dict[str, dict[str, int]]:
         if found is None:
             continue
         group, number, statistic = found.groups()
+        device = str(stats.get(f"{group}.{number}.name", number))
         metric = _DEVICES[group].get(statistic)
         if metric is not None:
-            counters.setdefault(metric, {})[stats.get(f"{group}.{number}.name", number)] = value
+            counters.setdefault(metric, {})[device] = value
     interfaces = stats.get("net.count", 0)
     for metric in _DEVICES["net"].values():
         # An interface that tells nothing carries traffic all the same: the others' sum would be too little.

@@ -9,15 +9,17 @@ options:
   artifacts_url:
     description:
       - URL or path of the artifact store. Objects of any C(fsspec) filesystem can serve, for example
-        V(s3://bucket/headroom).
-      - Credentials do not belong into it; leave them to the environment, as the filesystem's library reads them.
+        V(s3://bucket/headroom), for which C(s3fs) is needed.
+      - Credentials do not belong into it, and a URL that holds some is refused. They come from the environment of the
+        controller, as the filesystem's library reads it. For S3 these are E(AWS_ACCESS_KEY_ID),
+        E(AWS_SECRET_ACCESS_KEY) and E(AWS_REGION), and for a server other than Amazon's E(AWS_ENDPOINT_URL).
       - Taken from the variable C(headroom_artifacts), else from the environment variable E(HEADROOM_ARTIFACTS), else
         it lies in the user's state directory and a warning says so.
     type: str
   state_url:
     description:
       - URL or path of the state store, an SQLite file or a PostgreSQL database such as
-        V(postgresql+psycopg://host/headroom).
+        V(postgresql://host/headroom), for which C(psycopg) is needed.
       - Better than a password in the URL is a file that E(PGPASSFILE) names, for example from a credential of the
         automation controller. A password in it is masked like the whole URL in results and logs, and is never part of
         a command line.
@@ -27,7 +29,8 @@ options:
   telemetry_url:
     description:
       - URL or path of the telemetry store, a folder of Delta tables, for example V(s3://bucket/telemetry).
-      - Credentials do not belong into it; leave them to the environment.
+      - Credentials come from the environment, as for O(artifacts_url). Several controllers may write to one table on S3
+        if the server supports conditional writes, as Amazon's and MinIO's do.
       - Taken from the variable C(headroom_telemetry), else from the environment variable E(HEADROOM_TELEMETRY), else
         it lies in the user's state directory and a warning says so.
     type: str

@@ -33,6 +33,7 @@ TASKS: tuple[tuple[str, dict[str, Any], bool], ...] = (
     ("telemetry_collect", {"duration_s": 2, "step_s": 1}, False),
     ("fleet_snapshot", {}, False),
     ("demand_forecast", {"snapshot": "{{ fleet_snapshot.snapshot }}"}, False),
+    ("forecast_backtest", {"origins": 2}, False),
     (
         "allocation_plan",
         {"snapshot": "{{ fleet_snapshot.snapshot }}", "forecast": "{{ demand_forecast.forecast }}"},
@@ -51,10 +52,12 @@ TASKS: tuple[tuple[str, dict[str, Any], bool], ...] = (
     ("vm_hold", {"unique_ids": ["fake/u1"], "reason": "a test"}, True),
     ("kill_switch", {"state": "on", "reason": "a test"}, True),
     ("audit_verify", {}, False),
+    ("state_prune", {}, False),
     ("rehearsal_drop", {}, False),
 )
 WITHOUT_ENDPOINTS = {
     "demand_forecast",
+    "forecast_backtest",
     "allocation_plan",
     "allocation_plan_info",
     "decision_info",
@@ -63,12 +66,13 @@ WITHOUT_ENDPOINTS = {
     "kill_switch",
     "audit_verify",
     "rehearsal_drop",
+    "state_prune",
     "capacity_report",
 }
 # What differs between a rehearsal and a run by its nature: names and times of the run, and what only a run has.
 VOLATILE = {"run_id", "receipt", "outcomes", "invocation", "warnings", "diff", "changed", "deprecations", "stopped"}
 # A forecast names the table it was read from, a rehearsal's overlay with it.
-VOLATILE |= {"forecast", "series"}
+VOLATILE |= {"forecast", "series", "backtest", "table_url"}
 
 
 def task(name: str, register: str, **rest: Any) -> dict[str, Any]:

@@ -13,8 +13,9 @@ import sqlalchemy
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
 from ansible_collections.headroom.fleet.plugins.module_utils._store import killswitch, references
 from ansible_collections.headroom.fleet.plugins.module_utils._store.db import Database
+from tests.functional.test_prune import *  # noqa: F403 - its tests, with the fixture state_url of this module
 from tests.servers.postgres import Postgres, running
-from tests.unit._store.test_controllers import *  # noqa: F403 - its tests, with the fixture state_url of this module
+from tests.unit._store.test_controllers import *  # noqa: F403
 from tests.unit._store.test_state import *  # noqa: F403
 
 

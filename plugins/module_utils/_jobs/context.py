@@ -131,6 +131,22 @@ def rehearsal_dir(run_id: str) -> Path:
     return Path(tempfile.gettempdir()) / f"headroom-rehearsal-{os.getuid()}-{run_id}"
 
 
+def rehearsals_before(moment: datetime) -> list[str]:
+    """Run ids of this user's rehearsals whose overlays nobody has touched since."""
+    prefix = str(rehearsal_dir(""))
+    found = []
+    for place in Path(tempfile.gettempdir()).glob(f"{Path(prefix).name}*"):
+        if place.is_symlink() or not place.is_dir() or place.stat().st_uid != os.getuid():
+            continue
+        try:
+            touched = max(path.lstat().st_mtime for path in (place, *place.rglob("*")))
+        except FileNotFoundError:  # somebody is at work in it
+            continue
+        if touched < moment.timestamp():
+            found.append(str(place).removeprefix(prefix))
+    return sorted(found)
+
+
 def drop_rehearsal(run_id: str) -> None:
     """Remove a rehearsal's overlays; one that is not there is gone already."""
     shutil.rmtree(rehearsal_dir(run_id), ignore_errors=True)

@@ -30,6 +30,7 @@ _PLAN = {"expires_hours": Integer(1, 24 * 14)}
 SECONDS_PER_HOUR = 3600
 _TOP = ("schema", "defaults", "rules", "capacity", "host_sets", "budgets", "plan")
 _WINDOW_HOURS = 24  # of a rolling budget that says nothing else
+LONGEST_WINDOW_HOURS = 24 * 31  # so long the journal keeps every act (state_prune)
 _LIMIT = Integer(1, 100_000)
 _LIMITS = dict.fromkeys(("per_host", "per_host_set", "per_tenant", "per_platform"), _LIMIT)
 
@@ -180,7 +181,7 @@ def _read_budget(document: Document, block: Node) -> Budget:
     if node.id == "scalar":
         document.choice(node, options=(NONE,), path="budgets.window")
         return Budget(at_once=Limits(**at_once))
-    window = _read_limits(document, node, {"hours": Integer(1, 24 * 31), **_LIMITS}, "budgets.window")
+    window = _read_limits(document, node, {"hours": Integer(1, LONGEST_WINDOW_HOURS), **_LIMITS}, "budgets.window")
     hours = window.pop("hours", _WINDOW_HOURS)
     return Budget(at_once=Limits(**at_once), window=Limits(**window), window_s=hours * SECONDS_PER_HOUR)
 

@@ -89,8 +89,8 @@ def release(database: Database, endpoint: str, *, token: int) -> None:
 
     with database.transaction() as connection:
         connection.execute(
-            sqlalchemy.text("UPDATE lease SET expires_at_ms = 0 WHERE endpoint = :endpoint AND token = :token"),
-            {"endpoint": endpoint, "token": token},
+            sqlalchemy.text("UPDATE lease SET expires_at_ms = :now_ms WHERE endpoint = :endpoint AND token = :token"),
+            {"endpoint": endpoint, "token": token, "now_ms": database.now_ms(connection)},
         )
 
 

@@ -1,0 +1,89 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which rows of the state store may go. The audit log is not among them: it is one chain from its first row on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .._records.receipt import DONE
+from .holds import reverted_twice
+from .journal import UNSETTLED_STATES
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, TextClause
+
+    from .db import Database
+
+ROWS_AT_ONCE = 2000  # in one transaction: acts wait meanwhile
+
+# Of each VM and resource the newest act stays: hold times count from it.
+_NEWEST_ACT = """state = :done AND NOT EXISTS (
+    SELECT 1 FROM journal AS later WHERE later.unique_id = journal.unique_id AND later.resource = journal.resource
+    AND later.state = :done AND later.updated_at_ms > journal.updated_at_ms)"""
+# Table, its key, and which rows go; all times are of the last change that still counts, and before :before_ms.
+_RULES = (
+    (
+        "journal",
+        "endpoint, token, action_id",
+        f"updated_at_ms < :before_ms AND state NOT IN :unsettled AND unique_id NOT IN :held AND NOT ({_NEWEST_ACT})",
+    ),
+    (
+        "released",
+        "unique_id",
+        "at_ms < :before_ms AND NOT EXISTS (SELECT 1 FROM journal WHERE journal.unique_id = released.unique_id)",
+    ),
+    ("approval", "approval_id", "expires_at_ms < :before_ms"),
+    ("hold", "unique_id", "until_ms < :before_ms"),
+    ("lease", "endpoint", "expires_at_ms < :before_ms"),
+    ("reference", "name", "at_ms < :before_ms"),
+)
+
+
+def prune(database: Database, *, before_ms: int) -> dict[str, int]:
+    """Remove settled rows older than this, and return how many of each table.
+
+    What stays, however old: acts that recovery looks at, what keeps a VM held, the newest act on each VM and resource,
+    approvals and holds that have not run out so long ago. The caller's ``before_ms`` lies before every rolling window.
+    """
+    removed = {}
+    for table, key, condition in _RULES:
+        text = (
+            f"DELETE FROM {table} WHERE ({key}) IN "  # noqa: S608 - the table above
+            f"(SELECT {key} FROM {table} WHERE {condition} LIMIT :most)"
+        )
+        removed[table] = 0
+        more = True
+        while more:
+            with database.transaction() as connection:
+                statement, values = _bound(text, connection, before_ms)
+                count = connection.execute(statement, {**values, "most": ROWS_AT_ONCE}).rowcount
+            removed[table] += count
+            more = count == ROWS_AT_ONCE
+    return removed
+
+
+def needed(connection: Connection, *, since_ms: int) -> frozenset[str]:
+    """Digests of artifacts that rows refer to: plans of acts unsettled or younger than this, of approvals, references.
+
+    An older act that is kept for its hold time alone does not keep its plan.
+    """
+    text = """SELECT plan FROM journal WHERE updated_at_ms >= :before_ms OR state IN :unsettled
+        UNION SELECT plan FROM approval UNION SELECT digest FROM reference"""
+    statement, values = _bound(text, connection, since_ms)
+    return frozenset(connection.execute(statement, values).scalars())
+
+
+def _bound(text: str, connection: Connection, before_ms: int) -> tuple[TextClause, dict[str, Any]]:
+    """The statement with those of the lists below that it names."""
+    import sqlalchemy
+
+    lists: dict[str, tuple[str, ...]] = {"unsettled": UNSETTLED_STATES}
+    if ":held" in text:
+        lists["held"] = tuple(sorted(reverted_twice(connection)))
+    used = {name: found for name, found in lists.items() if f":{name}" in text}
+    statement = sqlalchemy.text(text).bindparams(
+        *(sqlalchemy.bindparam(name, expanding=True, type_=sqlalchemy.String()) for name in used)
+    )
+    values: dict[str, Any] = {**used, "before_ms": before_ms}
+    return statement, {**values, "done": DONE} if ":done" in text else values

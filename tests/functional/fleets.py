@@ -14,8 +14,11 @@ from ansible_collections.headroom.fleet.plugins.module_utils._platform.base impo
 from ansible_collections.headroom.fleet.plugins.module_utils._platform.registry import open_reader, open_writer
 from ansible_collections.headroom.fleet.plugins.module_utils._records.action import Action, Change, Inverse
 from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import Budget, Limits, Plan
+from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import SET
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+MAC = "52:54:00:00:00:01"
+BANDWIDTHS = ("interface_inbound_bits_per_s", "interface_outbound_bits_per_s")
 WIDE = Limits(per_host=100, per_host_set=100, per_tenant=100, per_platform=100)
 
 
@@ -47,7 +50,7 @@ class Fleet:
         fleet["vms"][uuid].update(values)
         self.save(fleet)
 
-    def fields(self, uuid: str) -> dict[str, int]:
+    def fields(self, uuid: str) -> dict[str, Any]:
         """The fields of one VM as they stand."""
         return self.load()["vms"][uuid]["fields"]
 
@@ -66,7 +69,13 @@ class Fleet:
 
 
 def vm(number: int, *, host: str) -> dict[str, Any]:
-    """A fake VM with 2 of 8 vCPUs (4 of them plugged) and 1 of 4 GiB."""
+    """A fake VM with 2 of 8 vCPUs (4 of them plugged), 1 of 4 GiB, a disk, an interface, and no limits."""
+    limits = (
+        "cpu_limit_millicores",
+        "disk_iops/vda",
+        "disk_bytes_per_s/vda",
+        *(f"{name}/{MAC}" for name in BANDWIDTHS),
+    )
     return {
         "name": f"vm{number}",
         "host": host,
@@ -77,6 +86,12 @@ def vm(number: int, *, host: str) -> dict[str, Any]:
             "config.vcpus": 2,
             "live.memory_mib": 1024,
             "config.memory_mib": 1024,
+            "config.maximum_vcpus": 8,
+            "config.maximum_memory_mib": 4096,
+            **{f"{kind}.{name}": 0 for name in limits for kind in ("live", "config")},
+            **{f"{kind}.cpu_shares": 1024 for kind in ("live", "config")},
+            **{f"{kind}.cpu_pinning": "0-3" for kind in ("live", "config")},
+            **{f"{kind}.memory_stats_period_s": 0 for kind in ("live", "config")},
         },
         "maxima": {"vcpus": 8, "memory_mib": 4096},
         "load": {"cpu_millicores": 500, "memory_used_mib": 300},
@@ -88,14 +103,29 @@ OPERATIONS = {
     "vcpus.agent": ("vcpus", ("guest.vcpus", "config.vcpus"), "live"),
     "vcpus.hotplug": ("vcpus", ("live.vcpus", "config.vcpus"), "at_next_restart"),
     "memory.balloon": ("memory_mib", ("live.memory_mib", "config.memory_mib"), "live"),
+    **{
+        f"fake.{name.partition('/')[0]}": (name, (f"live.{name}", f"config.{name}"), "live")
+        for name in (
+            "cpu_limit_millicores",
+            "cpu_shares",
+            "cpu_pinning",
+            "disk_iops/vda",
+            "disk_bytes_per_s/vda",
+            *(f"{name}/{MAC}" for name in BANDWIDTHS),
+            "memory_stats_period_s",
+        )
+    },
+    **{f"fake.{name}": (name, (f"config.{name}",), "live") for name in ("maximum_vcpus", "maximum_memory_mib")},
 }
 
 
-def action(fleet: Fleet, uuid: str, operation: str, size: int, *, number: int = 1, **values: Any) -> Action:
+def action(fleet: Fleet, uuid: str, operation: str, size: int | str, *, number: int = 1, **values: Any) -> Action:
     """An action on a fake VM from what the fleet says now."""
     resource, names, when = OPERATIONS[operation]
     now = fleet.fields(uuid)
     size_now = now[names[0]]
+    direction = SET if operation.startswith("fake.") else "grow" if size > size_now else "shrink"
+    is_number = isinstance(size, int)
     data: dict[str, Any] = {
         "action_id": f"a{number:04}",
         "unique_id": f"{fleet.endpoint.name}/{uuid}",
@@ -106,10 +136,10 @@ def action(fleet: Fleet, uuid: str, operation: str, size: int, *, number: int = 
         "tenant": "t",
         "operation": operation,
         "resource": resource,
-        "direction": "grow" if size > size_now else "shrink",
+        "direction": direction,
         "mode": "auto",
-        "size_before": size_now,
-        "size_after": size,
+        "size_before": size_now if is_number else 0,
+        "size_after": size if is_number else 0,
         "changes": tuple(Change(name, now[name], size) for name in names),
         "generation": fleet.generation(uuid),
         "inverse": Inverse(operation, when),

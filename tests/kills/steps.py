@@ -7,7 +7,7 @@ from __future__ import annotations
 ENGINE = "_apply/engine.py"
 JOURNAL = "_store/journal.py"
 
-# Name -> where tests/kills/hook stops. An action of these tests has two fields, so two writes.
+# Name -> where tests/kills/hook stops. An action of these tests has two fields, so two writes, or one.
 STEPS = {
     "before the intent": f"{ENGINE}:begin:call:1",
     "the intent written, not committed": f"{JOURNAL}:begin:return:1",
@@ -20,4 +20,5 @@ STEPS = {
     "the end written, not committed": f"{JOURNAL}:move:return:2",
     "done": f"{ENGINE}:commit:return:1",
 }
+OF_TWO_FIELDS = ("all fields written, not read back",)
 KILLERS = ("module", "playbook", "both")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Optional
 from .._apply.lease import DEFAULT_TERMS, LeaseTerms
 from .._core.errors import HeadroomError
 from .._plan.resize import make_resize
+from .._plan.settings import Asked
 from .apply import approve_and_apply
 from .context import Result, find_vm_name
 from .observe import take_snapshot
@@ -16,7 +17,9 @@ from .plan import read_policy, read_state
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Mapping
 
+    from .._records.vm import Value
     from .context import Context
 
 
@@ -26,12 +29,18 @@ def resize(
     vm: str,
     vcpus: Optional[int],
     memory_mib: Optional[int],
+    settings: Optional[Mapping[str, Optional[Value]]] = None,
+    targets: Optional[Mapping[str, Optional[str]]] = None,
     stop: threading.Event,
     policy_text: str = "",
     policy_name: str = "",
     terms: LeaseTerms = DEFAULT_TERMS,
 ) -> Result:
-    """Bring one VM to these sizes. Raises ``resize.refused`` with the reason when a rule or the platform says no."""
+    """Bring one VM to these sizes and settings; what is None is not asked for.
+
+    ``settings``: of ``vm.SETTINGS``, by name. ``targets``: the one disk or interface that those of its kind are for; by
+    default all. Raises ``resize.refused`` with the reason when a rule or the platform says no.
+    """
     snapshot = take_snapshot(context)
     unique_id = find_vm_name({one.unique_id: one.name for one in snapshot.vms}, vm)
     policy, policy_digest = read_policy(context, policy_text, policy_name)
@@ -42,6 +51,10 @@ def resize(
         unique_id=unique_id,
         vcpus=vcpus,
         memory_mib=memory_mib,
+        asked=Asked(
+            goals={name: goal for name, goal in (settings or {}).items() if goal is not None},
+            targets={kind: name for kind, name in (targets or {}).items() if name is not None},
+        ),
         policy=policy,
         state=state,
         now=context.now,

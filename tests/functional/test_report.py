@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._jobs.observe impor
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.plan import plan
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.report import Files, report
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.telemetry import forecast_demand
-from ansible_collections.headroom.fleet.plugins.module_utils._telemetry.history import Demand
+from ansible_collections.headroom.fleet.plugins.module_utils._telemetry.history import Demand, history
 
 from .fleets import NOW, Fleet
 
@@ -43,7 +44,7 @@ DEMANDS = {
 class Cycle:
     """A fleet of three, its stores, and the digests of one cycle on it."""
 
-    def __init__(self, root: Path, *, check: bool = False) -> None:
+    def __init__(self, root: Path, *, check: bool = False, policy: str = POLICY) -> None:
         self.fleet = Fleet(root / "fleet.json")
         self.root = root
         self.check = check
@@ -62,12 +63,12 @@ class Cycle:
             quantiles=["0.5", "0.95", "0.98"],
             target="maximum",
         )
-        self.plan = self.run(plan, snapshot=self.snapshot, forecast=found["forecast"], policy_text=POLICY)["plan"]
+        self.plan = self.run(plan, snapshot=self.snapshot, forecast=found["forecast"], policy_text=policy)["plan"]
 
-    def context(self, *, check: bool | None = None) -> Context:
+    def context(self, *, check: bool | None = None, now: datetime = NOW) -> Context:
         """The surroundings of one stage."""
         return Context(
-            now=NOW,
+            now=now,
             who="tester",
             run_id="cycle-1",
             endpoints=(self.fleet.endpoint,),
@@ -75,9 +76,9 @@ class Cycle:
             check=self.check if check is None else check,
         )
 
-    def run(self, job: Any, **options: Any) -> dict[str, Any]:
+    def run(self, job: Any, *, now: datetime = NOW, **options: Any) -> dict[str, Any]:
         """Run one stage; nothing but the stores lasts until the next."""
-        context = self.context()
+        context = self.context(now=now)
         try:
             return job(context, **options).values
         finally:
@@ -104,13 +105,47 @@ def test_a_receipt_is_enough_to_report_on_the_whole_cycle(cycle: Cycle) -> None:
     for words in ("vm0", grows, "2 → 1 vCPU", "being moved", receipt, cycle.plan, 'class="line-past" d="M'):
         assert words in html
     text = Path(found["markdown"]).read_text()
-    assert f"| vm0 | grows | {grows} |" in text
+    assert f"| vm0 | ▲ grows | {grows} | done |" in text
     assert 'headroom_acts{result="done",reason=""}' in Path(found["metrics"]).read_text()
     assert [path.name for path in sorted((cycle.root / "out").iterdir())] == [
         "headroom.prom",
         "index.html",
         "report.md",
     ]
+
+
+def test_cost_budget_and_violations_come_from_policy_journal_and_past(tmp_path: Path) -> None:
+    window = "{hours: 24, per_host: 5, per_host_set: 6, per_tenant: 7, per_platform: 2}"
+    cycle = Cycle(tmp_path, policy=POLICY.replace("window: none", f"window: {window}"))
+    receipt = cycle.run(apply, plan=cycle.plan, stop=threading.Event(), pinned_clock=True)["receipt"]
+    found = cycle.run(report, files=cycle.files(), receipt=receipt)
+    metrics = Path(found["metrics"]).read_text()
+    for line in (
+        'headroom_budget_acts{scope="per_platform"} 2',
+        'headroom_budget_acts_left{scope="per_platform"} 0',
+        'headroom_budget_acts_left{scope="per_tenant"} 5',
+        'headroom_violating_vms{metric="cpu_millicores"} 1',  # u0 is at its 2 vCPUs
+    ):
+        assert line in metrics.splitlines()
+    moved = found["handed_out"]["vcpus"] - found["given_back"]["vcpus"]
+    assert f'headroom_cost_change{{state="done"}} {8 * moved}' in metrics.splitlines()  # the shipped policy's unit
+    assert (
+        "1 VM ran into a limit between 2026-02-28 12:00 UTC and 2026-03-01 12:00 UTC."
+        in Path(found["html"]).read_text()
+    )
+
+
+def test_a_report_made_again_later_holds_the_forecast_against_use(cycle: Cycle) -> None:
+    later = NOW + timedelta(hours=1)
+    now = cycle.run(report, files=cycle.files(), plan=cycle.plan)
+    assert "Since then use was above" not in Path(now["html"]).read_text()
+    context = cycle.context()
+    demands = {**DEMANDS, "fake/u1": Demand("busy", cpu_millicores=1500, memory_used_mib=800)}  # it surged
+    surged = history(demands, start=NOW, end=later, interval_s=300)
+    context.series.merge(surged)
+    context.close()
+    found = cycle.run(report, now=later, files=cycle.files(), plan=cycle.plan)
+    assert "Since then use was above the interval in 12 of 12 steps." in Path(found["html"]).read_text()
 
 
 def test_a_plan_alone_and_a_snapshot_alone_can_be_reported_on(cycle: Cycle) -> None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from .._core.clock import format_utc, parse_utc
 from .._core.errors import HeadroomError
+from .._core.needs import needs
+from .._policy.sizing import load_policy
 from .._records.forecast import Forecast
 from .._records.plan import Plan
 from .._records.receipt import FAILED, OWED, Receipt
@@ -20,12 +22,13 @@ from .._records.snapshot import Snapshot
 from .._records.vm import GROW, RESOURCES, SHRINK
 from .._report.cards import MOST_CARDS
 from .._report.curves import read_curves
-from .._report.facts import METRIC_OF, Facts, Held, Owed
+from .._report.facts import METRIC_OF, BudgetUse, Facts, Held, Owed
 from .._report.markdown import markdown as markdown_text
 from .._report.metrics import metrics as metrics_text
 from .._report.page import page
 from .._report.view import View, build_view
-from .._store import holds, journal, killswitch
+from .._report.violations import LIMITS, Violations, find_violations
+from .._store import budgets, holds, journal, killswitch
 from .._store.tables import table_from_bytes
 from .context import Result
 
@@ -38,6 +41,10 @@ if TYPE_CHECKING:
 HORIZONS_BACK = 6
 LEAST_BACK = timedelta(hours=6)
 MOST_BACK = timedelta(days=7)
+# Violations are looked for over a day, and over less where that were more rows: about 20 CPU seconds' worth.
+VIOLATIONS_BACK = timedelta(days=1)
+LEAST_VIOLATIONS_BACK = timedelta(hours=1)
+MOST_ROWS_READ = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -55,16 +62,14 @@ def report(
     """Report on what these digests name; a receipt names its plan, and a plan its snapshot and forecast.
 
     Raises ``report.nothing``, ``report.unwritable``, ``artifact.*``, ``store.*``. Where only the past cannot be read,
-    the charts are without it and a warning says so.
+    the report is without it and a warning says so.
     """
     facts = _facts(context, plan=plan, receipt=receipt, snapshot=snapshot, started_at=started_at)
     view = build_view(facts)
-    ids = frozenset(machine.unique_id for machine in view.machines[:MOST_CARDS])
     warnings: list[str] = []
-    past, future = _tables(context, facts, ids, warnings)
-    interval_s = facts.forecast.interval_s if facts.forecast else 0
-    curves = read_curves(past, future, interval_s=interval_s, unique_ids=ids)
-    view = replace(view, facts=replace(facts, curves=curves))
+    if facts.forecast:
+        ids = frozenset(machine.unique_id for machine in view.machines[:MOST_CARDS]) if files.html else frozenset()
+        view = replace(view, facts=_with_past(context, facts, facts.forecast, ids, warnings))
     forms: tuple[tuple[str, Callable[[], str]], ...] = (
         (files.html, lambda: page(view)),
         (files.markdown, lambda: markdown_text(view)),
@@ -90,18 +95,15 @@ def _facts(context: Context, *, plan: str, receipt: str, snapshot: str, started_
         )
     forecast = artifacts.get(Forecast, made.forecast) if made and made.forecast else None
     seen = artifacts.get(Snapshot, snapshot)
-    owed, held, kill_switch = _state(context, seen)
-    return Facts(
+    facts = Facts(
         run_id=context.run_id or (done.run_id if done else context.run),
         made_at=format_utc(context.now),
         started_at=started_at or seen.taken_at,
         snapshot=seen,
         plan=made,
+        policy=load_policy(artifacts.get_bytes(made.policy), name="sizing policy") if made and made.policy else None,
         forecast=forecast,
         receipt=done,
-        owed=owed,
-        held=held,
-        kill_switch=kill_switch,
         rehearsal=context.check,
         digests={
             "snapshot": snapshot,
@@ -113,13 +115,15 @@ def _facts(context: Context, *, plan: str, receipt: str, snapshot: str, started_
             "receipt": receipt,
         },
     )
+    return _with_state(context, facts)
 
 
-def _state(context: Context, seen: Snapshot) -> tuple[tuple[Owed, ...], tuple[Held, ...], str]:
-    """What is owed on the endpoints seen, what is held, and who turned the kill switch on and why."""
+def _with_state(context: Context, facts: Facts) -> Facts:
+    """Add what the state store says now: what is owed on the endpoints seen, holds, budget used, the kill switch."""
     with context.database.transaction() as connection:
-        entries = [entry for endpoint in seen.endpoints for entry in journal.unsettled(connection, endpoint)]
+        entries = [entry for endpoint in facts.snapshot.endpoints for entry in journal.unsettled(connection, endpoint)]
         held = holds.in_force(context.database, connection)
+        used = budgets.used_in_window(context.database, connection, facts.plan.budget) if facts.plan else []
         switch = killswitch.read(connection)
     owed = tuple(
         Owed(
@@ -138,40 +142,71 @@ def _state(context: Context, seen: Snapshot) -> tuple[tuple[Owed, ...], tuple[He
         Held(hold.unique_id, hold.who, hold.reason, "" if hold.until_ms is None else _time(hold.until_ms))
         for _unused, hold in sorted(held.items())
     )
-    return owed, holding, f"{switch.who}: {switch.reason}" if switch.on else ""
+    return replace(
+        facts,
+        owed=owed,
+        held=holding,
+        budget_used=tuple(BudgetUse(*one) for one in used),
+        kill_switch=f"{switch.who}: {switch.reason}" if switch.on else "",
+    )
 
 
-def _tables(
-    context: Context, facts: Facts, ids: frozenset[str], warnings: list[str]
-) -> tuple[Optional[pa.Table], Optional[pa.Table]]:
-    """The recent past of these VMs and the forecast's table."""
-    forecast = facts.forecast
-    if forecast is None:
-        return None, None
-    future = table_from_bytes(context.artifacts.get_bytes(forecast.table))
-    cutoff = parse_utc(forecast.cutoff)
-    back = min(max(timedelta(seconds=HORIZONS_BACK * forecast.horizon_s), LEAST_BACK), MOST_BACK)
+def _with_past(context: Context, facts: Facts, forecast: Forecast, ids: frozenset[str], warnings: list[str]) -> Facts:
+    """Add the curves of these VMs and the violations of all; where the past cannot be read, the forecast alone."""
     series = context.artifacts.get(Series, forecast.series)
+    future = table_from_bytes(context.artifacts.get_bytes(forecast.table)) if ids else None
+    past, violations = None, None
     try:
-        past = context.series.read(
-            sorted(ids),
-            metrics=tuple(METRIC_OF.values()),
-            start=cutoff - back,
-            end=cutoff,
-            interval_s=series.interval_s,
-            version=series.table_version,
-        )
+        past = _past(context, forecast, series, ids) if ids else None
+        violations = _violations(context, facts.snapshot, forecast, series)
     except HeadroomError as error:
-        warnings.append(f"The charts are without the past: {error}")
-        past = None
-    return past, future
+        warnings.append(f"The report is without the past: {error}")
+    curves = read_curves(past, future, interval_s=forecast.interval_s, target=forecast.target, unique_ids=ids)
+    return replace(facts, curves=curves, violations=violations)
+
+
+def _past(context: Context, forecast: Forecast, series: Series, ids: frozenset[str]) -> pa.Table:
+    """What these VMs used: up to the cutoff as the forecast read it, and since then as it is known by now."""
+    with needs("pyarrow"):
+        import pyarrow as pa
+    cutoff, horizon = parse_utc(forecast.cutoff), timedelta(seconds=forecast.horizon_s)
+    back = min(max(HORIZONS_BACK * horizon, LEAST_BACK), MOST_BACK)
+    spans: tuple[tuple[datetime, datetime, Optional[int]], ...] = (
+        (cutoff - back, cutoff, series.table_version),
+        (cutoff, min(cutoff + horizon, context.now), None),
+    )
+    metrics = tuple(METRIC_OF.values())
+    return pa.concat_tables(
+        context.series.read(
+            sorted(ids), metrics=metrics, start=start, end=end, interval_s=series.interval_s, version=version
+        )
+        for start, end, version in spans
+        if start < end
+    )
+
+
+def _violations(context: Context, seen: Snapshot, forecast: Forecast, series: Series) -> Violations:
+    """Look at the last day before the cutoff, as the forecast read it."""
+    end = parse_utc(forecast.cutoff)
+    rows_per_interval = max(1, len(seen.vms) * len(LIMITS))
+    affordable = timedelta(seconds=MOST_ROWS_READ // rows_per_interval * series.interval_s)
+    start = end - max(min(VIOLATIONS_BACK, affordable), LEAST_VIOLATIONS_BACK)
+    scan = context.series.scan(
+        [vm.unique_id for vm in seen.vms],
+        metrics=tuple(LIMITS),
+        start=start,
+        end=end,
+        interval_s=series.interval_s,
+        version=series.table_version,
+    )
+    found = find_violations(scan.tables(), vms=seen.vms)
+    return Violations(format_utc(start), format_utc(end), series.interval_s, found)
 
 
 def _summary(view: View) -> dict[str, Any]:
     """Counts for a playbook's output."""
-    sums = view.done if view.facts.receipt else view.planned
     moved = {
-        name: {resource: sums[resource, direction].amount for resource in RESOURCES}
+        name: {resource: view.moved.amounts[resource, direction] for resource in RESOURCES}
         for name, direction in (("given_back", SHRINK), ("handed_out", GROW))
     }
     return {

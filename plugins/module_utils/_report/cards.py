@@ -7,28 +7,34 @@ from __future__ import annotations
 from typing import Optional
 
 from .._records.action import Action
+from .._records.receipt import ALREADY_DONE, DONE
 from .._records.vm import RESOURCES
 from .chart import chart, describe
+from .curves import Curve
 from .facts import METRIC_OF
 from .labels import INVERSE_WORD, outcome_word
 from .markup import Child, Markup, element
-from .parts import facts, folded, tag, verdict_tag
-from .view import Machine, Row, View
-from .words import RESOURCE_WORD, count, demand, size, step, when
+from .parts import Links, chart_anchor, facts, folded, policy_line, section, soft, tag, verdict_tag
+from .rows import Machine, Row
+from .view import View
+from .words import count, demand, resource_word, size, when
 
 MOST_CARDS = 60
+MOST_OPEN = 12  # a phone shows one card at a time
 
 _LEGEND = (
     ("past", "used: mean, and up to the maximum"),
     ("next", "expected: median and interval"),
-    ("now", "size"),
-    ("after", "planned size"),
+    ("now", "size until now"),
+    ("after", "size after the act"),
+    ("planned", "planned, not done"),
 )
 _SAMPLES = {
-    "past": ('<rect class="band-past" y="1" width="28" height="9"/><path class="line-past" d="M0 10H28"/>'),
-    "next": ('<rect class="band-next" y="1" width="28" height="12"/><path class="line-next" d="M0 7H28"/>'),
+    "past": '<rect class="band-past" y="1" width="28" height="9"/><path class="line-past" d="M0 10H28"/>',
+    "next": '<rect class="band-next" y="1" width="28" height="12"/><path class="line-next" d="M0 7H28"/>',
     "now": '<path class="size-now" d="M0 7H28"/>',
     "after": '<path class="size-after" d="M0 7H28"/>',
+    "planned": '<path class="size-after planned" d="M0 7H28"/>',
 }
 
 
@@ -38,21 +44,29 @@ def charted(view: View) -> tuple[Machine, ...]:
     return tuple(drawable[:MOST_CARDS])
 
 
-def cards(view: View) -> Markup:
-    """The section of all cards; of VMs that stay it shows them folded."""
-    chosen = list(enumerate(charted(view)))
-    acted = [_card(view, machine, place) for place, machine in chosen if machine.acted]
-    others = [_card(view, machine, place) for place, machine in chosen if not machine.acted]
+def cards(view: View, links: Links) -> Markup:
+    """The section of all cards: the first are open, further ones and those of VMs that stay are folded."""
+    chosen = [machine for machine in view.machines if machine.unique_id in links.charted]
+    acted = [_card(view, machine, links) for machine in chosen if machine.acted]
+    others = [_card(view, machine, links) for machine in chosen if not machine.acted]
     missing = len(view.acted) - len(acted)
-    return element(
-        "section",
-        element("h2", "Forecast and use"),
-        element("p", "There is nothing to draw.", class_="soft") if not chosen else _legend(),
-        element("div", acted, class_="cards") if acted else None,
-        element("p", f"{missing:,} more VMs change; their rows are above.", class_="soft") if missing else None,
-        folded(f"{count(len(others), 'VM')} left as is", element("div", others, class_="cards")) if others else None,
-        id="charts",
+    return section(
+        "charts",
+        "Forecast and use",
+        _legend() if chosen else soft("There is nothing to draw."),
+        _grid(acted[:MOST_OPEN]),
+        _folded_grid(acted[MOST_OPEN:], "that changes", "that change"),
+        soft(f"{missing:,} more VMs change; their rows are above.") if missing else None,
+        _folded_grid(others, "left as it is", "left as they are"),
     )
+
+
+def _grid(drawn: list[Markup]) -> Child:
+    return element("div", drawn, class_="cards") if drawn else None
+
+
+def _folded_grid(drawn: list[Markup], one: str, many: str) -> Child:
+    return folded(f"{count(len(drawn), 'more VM')} {one if len(drawn) == 1 else many}", _grid(drawn)) if drawn else None
 
 
 def _has_curve(view: View, machine: Machine) -> bool:
@@ -70,21 +84,22 @@ def _legend() -> Markup:
     )
 
 
-def _card(view: View, machine: Machine, place: int) -> Markup:
-    vm = machine.vm
+def _card(view: View, machine: Machine, links: Links) -> Markup:
+    vm, anchor = machine.vm, chart_anchor(machine.unique_id)
     where = ", ".join(part for part in ((vm.host_set, vm.tenant) if vm else ()) if part)
     return element(
         "article",
         element(
             "div",
-            element("h3", element("bdi", machine.name), id=f"vm-{place}-name"),
+            element("h3", links.link(machine.unique_id), id=f"{anchor}:name"),
             element("span", where, class_="soft"),
             class_="head",
         ),
         [_resource(view, machine, resource) for resource in RESOURCES],
+        [_act(row) for row in machine.rows if row.resource not in RESOURCES],
         class_="card",
-        id=f"vm-{place}",
-        aria_labelledby=f"vm-{place}-name",
+        id=anchor,
+        aria_labelledby=f"{anchor}:name",
     )
 
 
@@ -93,37 +108,42 @@ def _resource(view: View, machine: Machine, resource: str) -> Child:
     row = next((row for row in machine.rows if row.resource == resource), None)
     if row is None and curve is None:
         return None
-    drawn = None
     size_now = row.size_now if row else getattr(machine.vm, resource, 0)
-    if curve:
-        size_after = row.size_wanted if row and row.action else None
-        words = describe(curve, resource=resource, size_now=size_now, size_after=size_after)
-        label = f"{RESOURCE_WORD[resource]} of {machine.name}. {words}"
-        drawn = chart(curve, resource=resource, label=label, size_now=size_now, size_after=size_after)
+    drawn = (_drawn(curve, row, machine.name, resource, size_now), _kept(curve)) if curve else None
+    if row is None:
+        return element("h4", resource_word(resource), " ", size(resource, size_now)), drawn
+    return _act(row, drawn)
+
+
+def _act(row: Row, drawn: Child = None) -> Child:
+    """One resource or setting: what becomes of it, why, and how that is undone."""
+    ended = (" ", tag(*outcome_word(row.outcome))) if row.action else None
     return (
-        element("h4", RESOURCE_WORD[resource], " ", *_headline(row, size_now, resource)),
-        element("p", row.reason, class_="soft") if row else None,
+        element("h4", resource_word(row.resource), " ", row.amount, " ", verdict_tag(row.verdict), ended),
+        soft(row.reason),
         drawn,
-        _details(row, row.action) if row and row.action else None,
+        folded("How it is done, and undone", facts(_facts(row, row.action))) if row.action else None,
     )
 
 
-def _headline(row: Optional[Row], size_now: int, resource: str) -> list[Child]:
-    if row is None:
-        return [size(resource, size_now)]
-    if not row.action:
-        return [size(resource, size_now), " ", verdict_tag(row.verdict)]
-    change = step(resource, row.size_now, row.size_wanted)
-    return [change, " ", verdict_tag(row.verdict), " ", tag(*outcome_word(row.outcome))]
+def _drawn(curve: Curve, row: Optional[Row], name: str, resource: str, size_now: int) -> Optional[Markup]:
+    size_after = row.size_after if row and row.action else None
+    done = bool(row and row.outcome and row.outcome.state in (DONE, ALREADY_DONE))
+    words = describe(curve, resource=resource, size_now=size_now, size_after=size_after, done=done)
+    label = f"{resource_word(resource)} of {name}. {words}"
+    return chart(curve, resource=resource, label=label, size_now=size_now, size_after=size_after, done=done)
 
 
-def _details(row: Row, action: Action) -> Markup:
-    return folded("How it is done, and undone", facts(_facts(row, action)))
+def _kept(curve: Curve) -> Child:
+    """How the forecast did, where the time it spoke of has come."""
+    if not curve.checked:
+        return None
+    return soft(f"Since then use was above the interval in {curve.missed:,} of {count(curve.checked, 'step')}.")
 
 
 def _facts(row: Row, action: Action) -> list[tuple[str, Child]]:
     fields = [
-        (element("code", change.field), f" {change.before:,} → {change.after:,}", element("br"))
+        (element("code", change.field), f" {change.before} → {change.after}", element("br"))
         for change in action.changes
     ]
     entries: list[tuple[str, Child]] = [
@@ -132,7 +152,7 @@ def _facts(row: Row, action: Action) -> list[tuple[str, Child]]:
         ("Only if", ("nothing else of its definition changed since: ", element("code", action.generation[:23] + "…"))),
         ("Undone", (INVERSE_WORD.get(action.inverse.when, action.inverse.when), f", {action.inverse.operation}")),
         ("Restart", "needed" if action.restart else "not needed"),
-        ("Decided by", f"line {row.policy_line} of the sizing policy" if row.policy_line else "a built-in rule"),
+        ("Decided by", policy_line(row.policy_line)),
     ]
     if row.upper is not None:
         entries.append(("Upper bound", demand(row.resource, row.upper)))

@@ -8,9 +8,9 @@ from datetime import datetime, timezone
 from typing import Callable, Optional
 
 from .._records.vm import MEMORY_MIB
-from .curves import Curve, Expected, Observed
+from .curves import Curve, Expected, Observed, highest
 from .markup import Child, Markup, element
-from .words import PER_UNIT, UNIT, demand, size
+from .words import MIB_PER_GIB, PER_UNIT, UNIT, demand, size
 
 # Of the viewBox. A card is 300 to 560 CSS pixels wide, so that a font of 12 units is 9 to 15 pixels high.
 WIDTH, HEIGHT = 440, 216
@@ -24,7 +24,7 @@ _MOST_VALUE_TICKS = 5
 
 
 def chart(
-    curve: Curve, *, resource: str, label: str, size_now: int, size_after: Optional[int] = None
+    curve: Curve, *, resource: str, label: str, size_now: int, size_after: Optional[int] = None, done: bool = False
 ) -> Optional[Markup]:
     """Draw a curve with its sizes; None where there is nothing to draw. ``size_after`` None: the size stays."""
     starts = [point.start_s for point in curve.observed] + [point.start_s for point in curve.expected]
@@ -38,6 +38,8 @@ def chart(
     sizes = [size_now, *([] if size_after is None else [size_after])]
     top = max([_high(curve) / unit, *sizes])
     ticks, top = value_ticks(top, binary=resource == MEMORY_MIB)
+    in_gib = resource == MEMORY_MIB and ticks[1] >= MIB_PER_GIB // 2
+    axis_unit, per_axis_unit = ("GiB", MIB_PER_GIB) if in_gib else (UNIT[resource], 1)
     x = _scale(min(starts), last, LEFT, WIDTH - RIGHT)
     y_size = _scale(0, top, HEIGHT - BOTTOM, TOP)
 
@@ -47,14 +49,15 @@ def chart(
     now_s = curve.expected[0].start_s if curve.expected else last
     return element(
         "svg",
-        [_value_tick(y_size(tick), tick, resource) for tick in ticks],
+        element("text", axis_unit, class_="tick", x=2, y=12),
+        [_value_tick(y_size(tick), tick / per_axis_unit) for tick in ticks],
         [_time_tick(x(tick), tick, step) for tick, step in time_ticks(min(starts), last)],
         element("path", class_="band-past", d=_past_band(curve, x, y)),
         element("path", class_="line-past", d=_past_line(curve, x, y)),
         element("path", class_="band-next", d=_next_band(curve, x, y)),
         element("path", class_="line-next", d=_next_line(curve, x, y)),
         _cutoff(x(now_s)) if curve.expected else None,
-        _size_lines(size_now, size_after, resource=resource, y=y_size, x_now=x(now_s)),
+        _size_lines(size_now, size_after, resource=resource, y=y_size, x_now=x(now_s), done=done),
         class_="chart",
         viewBox=f"0 0 {WIDTH} {HEIGHT}",
         role="img",
@@ -62,17 +65,17 @@ def chart(
     )
 
 
-def describe(curve: Curve, *, resource: str, size_now: int, size_after: Optional[int]) -> str:
+def describe(curve: Curve, *, resource: str, size_now: int, size_after: Optional[int], done: bool) -> str:
     """Say in words what the chart shows, for those who do not see it."""
     parts = []
     if curve.observed:
-        parts.append(f"Observed at most {demand(resource, max(_top(point) for point in curve.observed))}")
+        parts.append(f"Observed at most {demand(resource, max(highest(point) for point in curve.observed))}")
     if curve.expected:
         lower, upper = min(point.lower for point in curve.expected), max(point.upper for point in curve.expected)
         parts.append(f"expected between {demand(resource, lower)} and {demand(resource, upper)}")
     parts.append(f"size {size(resource, size_now)}")
     if size_after is not None:
-        parts.append(f"planned {size(resource, size_after)}")
+        parts.append(f"{'now' if done else 'planned'} {size(resource, size_after)}")
     return ", ".join(parts) + "."
 
 
@@ -97,20 +100,15 @@ def _scale(first: float, last: float, start: float, end: float) -> Callable[[flo
     return lambda value: round(start + (value - first) / span * (end - start), 1)
 
 
-def _top(point: Observed) -> float:
-    return point.mean if point.maximum is None else max(point.mean, point.maximum)
-
-
 def _high(curve: Curve) -> float:
-    return max([_top(point) for point in curve.observed] + [point.upper for point in curve.expected])
+    return max([highest(point) for point in curve.observed] + [point.upper for point in curve.expected])
 
 
-def _value_tick(y: float, tick: float, resource: str) -> Child:
-    number = f"{tick:,.10g}"
+def _value_tick(y: float, value: float) -> Child:
+    number = f"{value:,.10g}"
     return (
         element("line", class_="grid", x1=LEFT, x2=WIDTH - RIGHT, y1=f"{y}", y2=f"{y}"),
         element("text", number, class_="tick", x=LEFT - 5, y=f"{y + 4}", text_anchor="end"),
-        element("text", UNIT[resource], class_="tick", x=2, y=12) if tick == 0 else None,
     )
 
 
@@ -169,7 +167,7 @@ def _past_line(curve: Curve, x: _Map, y: _Map) -> str:
 def _past_band(curve: Curve, x: _Map, y: _Map) -> str:
     interval_s = curve.observed_interval_s
     return "".join(
-        _stairs(_pieces(run, interval_s, x, y, _top), begin="M")
+        _stairs(_pieces(run, interval_s, x, y, highest), begin="M")
         + _back(_pieces(run, interval_s, x, y, lambda point: point.mean))
         for run in _runs(curve.observed, interval_s)
     )
@@ -194,8 +192,8 @@ def _cutoff(x: float) -> Child:
     return element("line", class_="cutoff", x1=f"{x}", x2=f"{x}", y1=TOP, y2=HEIGHT - BOTTOM)
 
 
-def _size_lines(size_now: int, size_after: Optional[int], *, resource: str, y: _Map, x_now: float) -> Child:
-    """The present size over the past, and over the future where it stays; the planned size over the future."""
+def _size_lines(size_now: int, size_after: Optional[int], *, resource: str, y: _Map, x_now: float, done: bool) -> Child:
+    """The size until now, and on where it stays; the size after the act from now on, dashed while only planned."""
     y_now = y(size_now)
     end_now = WIDTH - RIGHT if size_after is None else x_now
     parts: list[Child] = [
@@ -206,16 +204,10 @@ def _size_lines(size_now: int, size_after: Optional[int], *, resource: str, y: _
         y_after = y(size_after)
         # On the side of the line that the step between the sizes does not come from.
         y_label = y_after + (LABEL_BELOW if size_after < size_now else -LABEL_ABOVE)
+        path = f"M{x_now} {y_now}V{y_after}H{WIDTH - RIGHT}"
+        words = f"{'now' if done else 'planned'} {size(resource, size_after)}"
         parts += [
-            element("line", class_="size-after", x1=f"{x_now}", x2=WIDTH - RIGHT, y1=f"{y_after}", y2=f"{y_after}"),
-            element("line", class_="size-after", x1=f"{x_now}", x2=f"{x_now}", y1=f"{y_now}", y2=f"{y_after}"),
-            element(
-                "text",
-                f"planned {size(resource, size_after)}",
-                class_="label planned",
-                x=WIDTH - RIGHT,
-                y=f"{y_label}",
-                text_anchor="end",
-            ),
+            element("path", class_="size-after" if done else "size-after planned", d=path),
+            element("text", words, class_="label after", x=WIDTH - RIGHT, y=f"{y_label}", text_anchor="end"),
         ]
     return parts

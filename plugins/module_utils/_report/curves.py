@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from .._core.needs import needs
+from .._records.forecast import TARGET_MAXIMUM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pyarrow as pa
 
-MOST_POINTS = 288  # observed; a day of 300 s intervals, and about what a chart of a phone's width can show
+MOST_POINTS = 192  # observed; about two CSS pixels of a chart each
 MEDIAN = "0.5"
 
 
@@ -25,6 +26,11 @@ class Observed(NamedTuple):
     start_s: int  # seconds since the epoch
     mean: float
     maximum: Optional[float]
+
+
+def highest(point: Observed) -> float:
+    """The largest use that is known of an interval."""
+    return point.mean if point.maximum is None else max(point.mean, point.maximum)
 
 
 class Expected(NamedTuple):
@@ -38,40 +44,64 @@ class Expected(NamedTuple):
 
 @dataclass(frozen=True)
 class Curve:
-    """Past and forecast of one metric of one VM, each sorted by time."""
+    """Past and forecast of one metric of one VM, each sorted by time. They overlap where the forecast came true."""
 
     observed: tuple[Observed, ...] = ()
     observed_interval_s: int = 300
     expected: tuple[Expected, ...] = ()
     expected_interval_s: int = 3600
+    checked: int = 0  # intervals of the forecast in which use is known by now
+    missed: int = 0  # of these, with use above the upper bound
 
 
 def read_curves(
-    series: Optional[pa.Table], forecast: Optional[pa.Table], *, interval_s: int, unique_ids: frozenset[str]
+    series: Optional[pa.Table],
+    forecast: Optional[pa.Table],
+    *,
+    interval_s: int,
+    target: str = TARGET_MAXIMUM,
+    unique_ids: frozenset[str],
 ) -> dict[tuple[str, str], Curve]:
     """Return the curves of these VMs by (unique_id, metric).
 
     ``series`` has the columns of the interval table, sorted by time; ``forecast`` those of a forecast's table, of
-    one cutoff. ``interval_s`` is the forecast's.
+    one cutoff. ``interval_s`` and ``target`` are the forecast's.
     """
     past = _past(series, unique_ids) if series is not None else {}
     future = _future(forecast, unique_ids) if forecast is not None else {}
     curves = {}
     for key in {*past, *future}:
-        observed_interval_s, observed = past.get(key, (300, ()))
-        curves[key] = Curve(observed, observed_interval_s, future.get(key, ()), interval_s)
+        past_interval_s, points = past.get(key, (300, []))
+        expected = future.get(key, ())
+        thinned_s, observed = thin(points, interval_s=past_interval_s)
+        curves[key] = Curve(observed, thinned_s, expected, interval_s, *_checked(points, expected, interval_s, target))
     return curves
 
 
-def _past(table: pa.Table, unique_ids: frozenset[str]) -> dict[tuple[str, str], tuple[int, tuple[Observed, ...]]]:
-    found: dict[tuple[str, str], list[Observed]] = defaultdict(list)
-    intervals: dict[tuple[str, str], int] = {}
+def _past(table: pa.Table, unique_ids: frozenset[str]) -> dict[tuple[str, str], tuple[int, list[Observed]]]:
+    found: dict[tuple[str, str], tuple[int, list[Observed]]] = {}
     for unique_id, metric, ds, interval_s, mean, maximum in _rows(
         table, unique_ids, ("unique_id", "metric", "ds", "interval_s", "mean", "maximum")
     ):
-        found[unique_id, metric].append(Observed(round(ds.timestamp()), mean, maximum))
-        intervals[unique_id, metric] = interval_s
-    return {key: thin(points, interval_s=intervals[key]) for key, points in found.items()}
+        _unused, points = found.setdefault((unique_id, metric), (interval_s, []))
+        points.append(Observed(round(ds.timestamp()), mean, maximum))
+    return found
+
+
+def _checked(points: list[Observed], expected: tuple[Expected, ...], interval_s: int, target: str) -> tuple[int, int]:
+    """In how many intervals of the forecast use is known by now, and in how many of these it was above the band."""
+    if not expected:
+        return 0, 0
+    first_s = expected[0].start_s
+    used: dict[int, list[float]] = defaultdict(list)
+    for point in points:
+        used[(point.start_s - first_s) // interval_s].append(highest(point) if target == TARGET_MAXIMUM else point.mean)
+    known = [
+        (one.upper, max(values) if target == TARGET_MAXIMUM else sum(values) / len(values))
+        for one in expected
+        if (values := used.get((one.start_s - first_s) // interval_s))
+    ]
+    return len(known), sum(value > upper for upper, value in known)
 
 
 def thin(points: list[Observed], *, interval_s: int, most: int = MOST_POINTS) -> tuple[int, tuple[Observed, ...]]:
@@ -79,6 +109,8 @@ def thin(points: list[Observed], *, interval_s: int, most: int = MOST_POINTS) ->
 
     Returns the length of an interval and the intervals.
     """
+    if not points:
+        return interval_s, ()
     span = (points[-1].start_s - points[0].start_s) // interval_s + 1
     wide_s = interval_s * max(1, -(-span // most))
     if wide_s == interval_s:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Optional
 
+from .._policy.sizing import SizingPolicy
 from .._records.forecast import Forecast
 from .._records.plan import Plan
 from .._records.receipt import Receipt
@@ -14,6 +15,7 @@ from .._records.series import CPU_MILLICORES, MEMORY_USED_MIB
 from .._records.snapshot import Snapshot
 from .._records.vm import MEMORY_MIB, VCPUS
 from .curves import Curve
+from .violations import Violations
 
 METRIC_OF = {VCPUS: CPU_MILLICORES, MEMORY_MIB: MEMORY_USED_MIB}  # the demand that sizes each resource
 
@@ -42,6 +44,21 @@ class Held:
 
 
 @dataclass(frozen=True)
+class BudgetUse:
+    """How many acts one place began within the rolling window of the plan's budget."""
+
+    scope: str  # "per_host", ...
+    place: str
+    used: int
+    most: int
+
+    @property
+    def left(self) -> int:
+        """How many more may begin."""
+        return max(0, self.most - self.used)
+
+
+@dataclass(frozen=True)
 class Facts:
     """One run. Times are RFC 3339."""
 
@@ -50,11 +67,14 @@ class Facts:
     snapshot: Snapshot
     started_at: str = ""  # of the whole run; "": not known
     plan: Optional[Plan] = None
+    policy: Optional[SizingPolicy] = None  # of the plan
     forecast: Optional[Forecast] = None
     receipt: Optional[Receipt] = None
     owed: tuple[Owed, ...] = ()
     held: tuple[Held, ...] = ()
+    budget_used: tuple[BudgetUse, ...] = ()  # of places that began any act
     kill_switch: str = ""  # who turned it on and why; "": off
     rehearsal: bool = False
     digests: dict[str, str] = field(default_factory=dict)  # name of an artifact -> digest
     curves: dict[tuple[str, str], Curve] = field(default_factory=dict)  # (unique_id, metric)
+    violations: Optional[Violations] = None  # None: nobody looked

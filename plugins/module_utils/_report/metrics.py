@@ -1,29 +1,43 @@
 # Copyright: (c) 2026, Headroom contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The run as Prometheus text (exposition format 0.0.4) for node_exporter's textfile collector."""
+"""The run as Prometheus text (exposition format 0.0.4) for node_exporter's textfile collector.
+
+Base units, times as Unix time (an age is ``time()`` less that), and no VM as a label: the number of series does not
+grow with the fleet. All are gauges, for each file tells of one run.
+"""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Optional, Union
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Optional
 
 from .._core.clock import parse_utc
 from .._core.units import PPM
-from .._records.vm import DIRECTIONS, RESOURCES
+from .._records.vm import DIRECTIONS, MEMORY_MIB, RESOURCES, VCPUS
+from .labels import SCOPE_WORD
 from .view import View
 
 LAST_SUCCESS = "headroom_last_success_timestamp_seconds"
+BYTES_PER_MIB = 1_048_576
+# Resource -> name of the metric that tells how much of it moves, and that metric's unit in the resource's own.
+MOVED = {VCPUS: ("headroom_moved_vcpus", 1), MEMORY_MIB: ("headroom_moved_memory_bytes", BYTES_PER_MIB)}
 
-_Number = Union[int, float]
-_Labelled = tuple[dict[str, str], _Number]
+_Labelled = tuple[dict[str, str], float]
 _VALUE = re.compile(rf"^{LAST_SUCCESS} ([0-9]+(?:\.[0-9]+)?)$", re.MULTILINE)
+
+
+class _Family(NamedTuple):
+    name: str
+    words: str
+    samples: list[_Labelled]
 
 
 def metrics(view: View, *, before: str = "") -> str:
     """Return the text. ``before``: that of the run before, whose last success stands until the next one."""
-    return "".join(_family(name, words, samples) for name, words, samples in _families(view, before) if samples)
+    parts = (_run(view, before), _decisions(view), _acts(view), _state(view), _telemetry(view))
+    return "".join(_written(family) for part in parts for family in part if family.samples)
 
 
 def last_success(text: str) -> Optional[float]:
@@ -32,71 +46,101 @@ def last_success(text: str) -> Optional[float]:
     return float(found.group(1)) if found else None
 
 
-def _families(view: View, before: str) -> list[tuple[str, str, Sequence[_Labelled]]]:
+def _run(view: View, before: str) -> Iterator[_Family]:
     facts = view.facts
-    ended_at = parse_utc(view.ended_at).timestamp()
+    ended_at = _seconds(view.ended_at)
     succeeded = ended_at if view.succeeded else last_success(before)
-    decisions = Counter((row.resource, row.verdict, row.code) for machine in view.machines for row in machine.rows)
-    amounts = [("planned", view.planned), ("done", view.done)]
-    failed = sum(one.failed for one in facts.owed)
-    return [
-        (LAST_SUCCESS, "When a run last came to its end and left nothing broken.", _one(succeeded)),
-        ("headroom_last_run_timestamp_seconds", "When the last run ended.", _one(ended_at)),
-        ("headroom_run_duration_seconds", "How long the last run took.", _one(view.duration_s)),
-        ("headroom_vms", "VMs in the snapshot.", _one(len(facts.snapshot.vms))),
-        ("headroom_snapshot_gaps", "Parts of the fleet that could not be read.", _one(len(facts.snapshot.gaps))),
-        (
-            "headroom_decisions",
-            "Decisions of the plan.",
-            [
-                ({"resource": resource, "verdict": verdict, "reason": code}, number)
-                for (resource, verdict, code), number in sorted(decisions.items())
-            ],
-        ),
-        (
-            "headroom_acts",
-            "Acts of the last apply by how they ended.",
-            [({"result": state, "reason": code}, number) for state, code, number in view.results],
-        ),
-        (
-            "headroom_capacity_moved",
-            "Capacity that the acts move, in vCPU and MiB.",
-            [
-                ({"resource": resource, "direction": direction, "state": state}, sums[resource, direction].amount)
-                for state, sums in amounts
-                for resource in RESOURCES
-                for direction in DIRECTIONS
-            ],
-        ),
-        ("headroom_rollbacks_owed", "Rollbacks that wait for a restart.", _one(len(facts.owed) - failed)),
-        ("headroom_rollbacks_failed", "Acts that could not be set back: a person is needed.", _one(failed)),
-        ("headroom_vms_held", "VMs that are held.", _one(len(facts.held))),
-        ("headroom_kill_switch", "1 while the kill switch is on.", _one(int(bool(facts.kill_switch)))),
-        (
-            "headroom_telemetry_coverage_ratio",
-            "Known share of the history, mean over the VMs.",
-            [({"metric": one.metric}, one.coverage_ppm / PPM) for one in view.known],
-        ),
-        (
-            "headroom_telemetry_staleness_seconds",
-            "Age of the newest value, of the VM for which it is oldest.",
-            [({"metric": one.metric}, one.oldest_s) for one in view.known if one.oldest_s is not None],
-        ),
-        (
-            "headroom_telemetry_vms_without",
-            "VMs that have no value at all.",
-            [({"metric": one.metric}, one.without) for one in view.known],
-        ),
+    yield _Family(LAST_SUCCESS, "When a run last came to its end and left nothing broken.", _one(succeeded))
+    yield _Family("headroom_last_run_timestamp_seconds", "When the last run ended.", _one(ended_at))
+    yield _Family("headroom_last_run_success", "1 if the last run succeeded.", _one(int(view.succeeded)))
+    yield _Family("headroom_last_run_duration_seconds", "How long the last run took.", _one(view.duration_s))
+    made = {
+        "snapshot": facts.snapshot.taken_at,
+        "forecast": facts.forecast.made_at if facts.forecast else "",
+        "plan": facts.plan.made_at if facts.plan else "",
+    }
+    for stage, moment in made.items():
+        words = f"When the {stage} of the last run was made."
+        yield _Family(f"headroom_{stage}_timestamp_seconds", words, _one(_seconds(moment) if moment else None))
+
+
+def _decisions(view: View) -> Iterator[_Family]:
+    facts = view.facts
+    yield _Family("headroom_vms", "VMs in the snapshot.", _one(len(facts.snapshot.vms)))
+    yield _Family(
+        "headroom_snapshot_gaps", "Parts of the fleet that could not be read.", _one(len(facts.snapshot.gaps))
+    )
+    counts = Counter((row.resource, row.verdict, row.code) for machine in view.machines for row in machine.rows)
+    decisions: list[_Labelled] = [
+        ({"resource": resource.partition("/")[0], "verdict": verdict, "reason": code}, number)
+        for (resource, verdict, code), number in sorted(counts.items())
     ]
+    yield _Family("headroom_decisions", "Decisions of the plan.", decisions)
+    for resource in RESOURCES:
+        name, unit = MOVED[resource]
+        moved: list[_Labelled] = [
+            ({"direction": direction, "state": state}, of.amounts[resource, direction] * unit)
+            for state, of in (("planned", view.planned), ("done", view.done))
+            for direction in DIRECTIONS
+        ]
+        yield _Family(name, "Capacity that the acts move.", moved)
+    costs: list[_Labelled] = [({"state": "planned"}, view.planned.cost), ({"state": "done"}, view.done.cost)]
+    words = "What the acts add to the cost of the fleet, in the policy's unit."
+    yield _Family("headroom_cost_change", words, costs if facts.policy else [])
 
 
-def _one(value: Optional[_Number]) -> list[_Labelled]:
+def _acts(view: View) -> Iterator[_Family]:
+    ended: list[_Labelled] = [({"result": state, "reason": code}, number) for state, code, number in view.results]
+    yield _Family("headroom_acts", "Acts of the last apply by how they ended.", ended)
+    yield _Family("headroom_acts_waiting_for_approval", "Acts that a person must approve.", _one(view.waiting))
+
+
+def _state(view: View) -> Iterator[_Family]:
+    facts = view.facts
+    failed = sum(one.failed for one in facts.owed)
+    yield _Family("headroom_rollbacks_owed", "Rollbacks that wait for a restart.", _one(len(facts.owed) - failed))
+    yield _Family("headroom_rollbacks_failed", "Acts that could not be set back: a person is needed.", _one(failed))
+    yield _Family("headroom_vms_held", "VMs that are held.", _one(len(facts.held)))
+    yield _Family("headroom_kill_switch", "1 while the kill switch is on.", _one(int(bool(facts.kill_switch))))
+    window = facts.plan.budget.window if facts.plan else None
+    most: dict[str, int] = {scope: getattr(window, scope) for scope in SCOPE_WORD} if window else {}
+    left = {scope: min([most[scope], *(one.left for one in facts.budget_used if one.scope == scope)]) for scope in most}
+    words = "Acts that a place of this kind may begin per rolling window."
+    yield _Family("headroom_budget_acts", words, [({"scope": scope}, number) for scope, number in most.items()])
+    words = "Acts that are left of the rolling budget, in the place of this kind where fewest are."
+    yield _Family("headroom_budget_acts_left", words, [({"scope": scope}, number) for scope, number in left.items()])
+
+
+def _telemetry(view: View) -> Iterator[_Family]:
+    def family(name: str, words: str, values: Iterable[Optional[float]]) -> _Family:
+        sources = [{"endpoint": one.endpoint, "metric": one.metric} for one in view.known]
+        samples = [(labels, value) for labels, value in zip(sources, values) if value is not None]
+        return _Family(f"headroom_telemetry_{name}", words, samples)
+
+    known = view.known
+    words = "Known share of the history, mean over the VMs."
+    yield family("coverage_ratio", words, [one.coverage_ppm / PPM for one in known])
+    words = "Age of the newest value when it was forecast, of the VM for which it is oldest."
+    yield family("staleness_seconds", words, [one.oldest_s for one in known])
+    yield family("missing_vms", "VMs that have no value at all.", [one.without for one in known])
+    found = view.facts.violations
+    if found:
+        limits = Counter(one.metric for one in found.found)
+        samples: list[_Labelled] = [({"metric": metric}, number) for metric, number in sorted(limits.items())]
+        yield _Family("headroom_violating_vms", "VMs that ran into a limit of this metric.", samples)
+
+
+def _seconds(moment: str) -> float:
+    return parse_utc(moment).timestamp()
+
+
+def _one(value: Optional[float]) -> list[_Labelled]:
     return [] if value is None else [({}, value)]
 
 
-def _family(name: str, words: str, samples: Iterable[_Labelled]) -> str:
-    lines = [f"# HELP {name} {words}", f"# TYPE {name} gauge"]
-    lines += [f"{name}{_labels(labels)} {value:.16g}" for labels, value in samples]
+def _written(family: _Family) -> str:
+    lines = [f"# HELP {family.name} {family.words}", f"# TYPE {family.name} gauge"]
+    lines += [f"{family.name}{_labels(labels)} {value:.16g}" for labels, value in family.samples]
     return "\n".join(lines) + "\n"
 
 

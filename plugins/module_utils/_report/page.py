@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The report as one HTML page that needs nothing else: no network, no font, no picture, no library.
 
-It holds for thousands of VMs: charts and details are for the first ``MOST_CARDS`` VMs (those acted on before the
-others), rows for the first ``MOST_ROWS``. Counts are always of all.
+It holds for any fleet: charts are for the first ``MOST_CARDS`` VMs (those acted on before the others), rows for the
+first ``MOST_ROWS``. Counts are always of all, and where a list is cut the page says so.
 """
 
 from __future__ import annotations
@@ -13,27 +13,38 @@ import hashlib
 
 from .._records.plan import REFUSED, STAY
 from .._records.vm import GROW, SHRINK
-from .cards import cards
-from .labels import VERDICT_SIGN, moved, run_word
+from .cards import cards, charted
+from .labels import VERDICT_SIGN
 from .markup import Child, Markup, element
-from .sections import coverage, journal, notices, provenance
-from .style import SCRIPT, STYLE
-from .tables import changes, everyone
+from .notices import Notice, notices
+from .parts import MOST_ROWS, Links
+from .script import SCRIPT
+from .sections import coverage, journal, provenance, violations
+from .style import STYLE
+from .tables import changes, everyone, reasons
 from .view import View
-from .words import count, span, when
+from .words import cost, count, sizes, span, when
 
 SECTIONS = (
     ("changes", "Changes"),
     ("charts", "Forecast and use"),
+    ("reasons", "Why others stay"),
+    ("violations", "Violations"),
     ("all", "Every VM"),
     ("journal", "Journal"),
     ("coverage", "Coverage"),
     ("provenance", "Provenance"),
 )
+MOST_ITEMS = 8  # of one notice
 
 
 def page(view: View) -> str:
     """Return the document."""
+    links = Links(
+        view,
+        listed=frozenset(machine.unique_id for machine in view.machines[:MOST_ROWS]),
+        charted=frozenset(machine.unique_id for machine in charted(view)),
+    )
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -44,12 +55,23 @@ def page(view: View) -> str:
         element("title", f"Headroom report, {when(view.facts.made_at)}"),
         element("style", Markup(STYLE)),
     )
-    sections = (changes, cards, everyone, journal, coverage, provenance)
+    main = (
+        _tiles(view),
+        [_notice(notice, links) for notice in notices(view)],
+        changes(view, links),
+        cards(view, links),
+        reasons(view, links),
+        violations(view, links),
+        everyone(view, links),
+        journal(view, links),
+        coverage(view),
+        provenance(view),
+    )
     body = element(
         "body",
         element("a", "Skip to the report", class_="skip", href="#report"),
         _header(view),
-        element("main", notices(view), _tiles(view), [section(view) for section in sections], id="report"),
+        element("main", main, id="report"),
         element("footer", "Made by headroom.fleet. All times are UTC. This file loads nothing from anywhere."),
         element("script", Markup(SCRIPT)),
     )
@@ -74,8 +96,9 @@ def _content_policy() -> str:
 
 def _header(view: View) -> Child:
     facts = view.facts
-    colour, word = run_word(view)
-    said = [", ".join(facts.snapshot.endpoints), when(facts.made_at)]
+    colour, word = view.headline
+    seen = f"{count(len(facts.snapshot.vms), 'VM')} on {count(len(facts.snapshot.hosts), 'host')}"
+    said = [", ".join(facts.snapshot.endpoints), seen, when(facts.made_at)]
     if view.duration_s is not None:
         said.append(f"took {span(view.duration_s)}")
     return element(
@@ -92,21 +115,55 @@ def _header(view: View) -> Child:
 
 def _tiles(view: View) -> Child:
     applied = view.facts.receipt is not None
-    sums = view.done if applied else view.planned
-    tiles = [
-        ("VMs seen", f"{len(view.facts.snapshot.vms):,}", "on " + count(len(view.facts.snapshot.hosts), "host")),
-        (f"{VERDICT_SIGN[GROW]} grow", f"{view.count(GROW):,}", ""),
-        (f"{VERDICT_SIGN[SHRINK]} shrink", f"{view.count(SHRINK):,}", ""),
-        (f"{VERDICT_SIGN[STAY]} stay", f"{view.staying:,}", ""),
-        (f"{VERDICT_SIGN[REFUSED]} refused", f"{view.count(REFUSED):,}", ""),
-        ("Given back" if applied else "Would be given back", moved(sums, SHRINK) or "nothing", ""),
-        ("Handed out" if applied else "Would be handed out", moved(sums, GROW) or "nothing", ""),
+    both = view.count(GROW) + view.count(SHRINK) - sum(machine.verdict in (GROW, SHRINK) for machine in view.machines)
+    tiles: list[tuple[str, list[str], str]] = [
+        (f"{VERDICT_SIGN[GROW]} grow", [f"{view.count(GROW):,}"], f"{both:,} also shrink" if both else ""),
+        (f"{VERDICT_SIGN[SHRINK]} shrink", [f"{view.count(SHRINK):,}"], f"{both:,} also grow" if both else ""),
+        (f"{VERDICT_SIGN[STAY]} stay", [f"{view.staying:,}"], ""),
+        (f"{VERDICT_SIGN[REFUSED]} refused", [f"{view.count(REFUSED):,}"], ""),
+        _amounts(view, "Given back" if applied else "Would be given back", SHRINK),
+        _amounts(view, "Handed out" if applied else "Would be handed out", GROW),
     ]
+    if view.planned.cost:
+        of = f"of {cost(view.planned.cost)} planned; " if applied and view.done.cost != view.planned.cost else ""
+        tiles.append(("Cost", [cost(view.moved.cost)], f"{of}in the policy's unit"))
     return element(
         "dl",
         [
-            element("div", element("dt", name), element("dd", number, element("small", note) if note else None))
-            for name, number, note in tiles
+            element(
+                "div",
+                element("dt", name),
+                element("dd", [element("div", line) for line in lines], element("small", note) if note else None),
+            )
+            for name, lines, note in tiles
         ],
         class_="tiles",
     )
+
+
+def _amounts(view: View, name: str, direction: str) -> tuple[str, list[str], str]:
+    moved, planned = (sizes(moved.amounts, direction) for moved in (view.moved, view.planned))
+    return name, moved or ["nothing"], f"of {', '.join(planned)} planned" if moved != planned else ""
+
+
+def _notice(notice: Notice, links: Links) -> Markup:
+    items = [_item(item.words, item.unique_id, links) for item in notice.items[:MOST_ITEMS]]
+    rest = len(notice.items) - MOST_ITEMS
+    if rest > 0:
+        items.append(element("li", f"and {rest:,} more"))
+    more = (" ", element("a", dict(SECTIONS)[notice.section], href=f"#{notice.section}")) if notice.section else None
+    return element(
+        "div",
+        element("p", notice.words, more),
+        element("ul", items) if items else None,
+        class_="notice bad" if notice.loud else "notice",
+        role="alert" if notice.loud else "note",
+    )
+
+
+def _item(words: str, unique_id: str, links: Links) -> Markup:
+    """A line of a notice, with the VM's name as a link where it begins with it."""
+    name = links.view.names.get(unique_id, "")
+    if name and words.startswith(name):
+        return element("li", links.link(unique_id, chart=True), words[len(name) :])
+    return element("li", words)

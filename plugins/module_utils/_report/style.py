@@ -1,16 +1,20 @@
 # Copyright: (c) 2026, Headroom contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Style sheet and script of the page. Both are named by their digest in its content security policy."""
+"""Style sheet of the page, named by its digest in the content security policy.
+
+Blue and orange tell past and forecast apart for every kind of colour vision; no colour stands without a sign or word.
+"""
 
 from __future__ import annotations
 
-STYLE = """
+STYLE = r"""
 :root {
   color-scheme: light dark;
   --page: #f6f7f9; --card: #ffffff; --ink: #1a1f26; --soft: #55606e; --line: #d9dee5; --link: #0b57b7;
   --grow: #0b57b7; --grow-back: #e3edfa; --shrink: #1d6b3a; --shrink-back: #e2f3e8;
   --refused: #8a4b00; --refused-back: #fcefdc; --stay: #55606e; --stay-back: #eceff3;
   --bad: #b3261e; --bad-back: #fde7e5; --past: #3b78c4; --past-back: #3b78c433; --next: #b3520b; --next-back: #e8862e40;
+  --after: #1d6b3a;
 }
 @media (prefers-color-scheme: dark) {
   :root {
@@ -19,6 +23,7 @@ STYLE = """
     --refused: #f2b871; --refused-back: #412b10; --stay: #a3adba; --stay-back: #2a3139;
     --bad: #ff9b92; --bad-back: #4f1a16;
     --past: #7fb0ee; --past-back: #7fb0ee38; --next: #f0a25c; --next-back: #f0a25c38;
+    --after: #84d3a0;
   }
 }
 * { box-sizing: border-box; }
@@ -49,7 +54,10 @@ nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1.1rem; list-style: none; p
 .tiles > div { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .7rem .85rem; }
 .tiles dt { color: var(--soft); font-size: .85rem; }
 .tiles dd { margin: 0; font-size: 1.45rem; font-weight: 650; line-height: 1.25; font-variant-numeric: tabular-nums; }
-.tiles dd small { display: block; font-size: .8rem; font-weight: 400; color: var(--soft); }
+.tiles dd div { white-space: nowrap; }
+.tiles dd small {
+  display: block; line-height: 1.3; margin-top: .15rem; font-size: .8rem; font-weight: 400; color: var(--soft);
+}
 .notice {
   border-left: 4px solid var(--refused); background: var(--refused-back); padding: .6rem .9rem;
   border-radius: .3rem; margin: .75rem 0;
@@ -66,7 +74,9 @@ nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1.1rem; list-style: none; p
 .tag.refused, .tag.waits { color: var(--refused); background: var(--refused-back); }
 .tag.stay { color: var(--stay); background: var(--stay-back); }
 .tag.failed { color: var(--bad); background: var(--bad-back); }
-.scroll { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: .6rem; }
+.scroll {
+  overflow: auto; max-height: 85vh; background: var(--card); border: 1px solid var(--line); border-radius: .6rem;
+}
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 caption { text-align: left; padding: .5rem .75rem; color: var(--soft); font-size: .85rem; }
 th, td { text-align: left; vertical-align: top; padding: .5rem .75rem; border-top: 1px solid var(--line); }
@@ -90,21 +100,31 @@ td.why p + p { margin-top: .2rem; }
 .grid.day { stroke: var(--soft); stroke-opacity: .5; }
 .tick { fill: var(--soft); font-size: 11px; }
 .label { fill: var(--ink); font-size: 11px; paint-order: stroke; stroke: var(--card); stroke-width: 3px; }
-.label.planned { fill: var(--shrink); font-weight: 600; }
+.label.after { fill: var(--after); font-weight: 600; }
 .band-past { fill: var(--past-back); }
 .line-past { fill: none; stroke: var(--past); stroke-width: 1.5; }
 .band-next { fill: var(--next-back); }
 .line-next { fill: none; stroke: var(--next); stroke-width: 2; stroke-dasharray: 5 2; }
 .cutoff { stroke: var(--soft); stroke-dasharray: 2 3; }
 .size-now { stroke: var(--ink); stroke-width: 1.5; }
-.size-after { stroke: var(--shrink); stroke-width: 2.5; }
+.size-after { fill: none; stroke: var(--after); stroke-width: 2.5; }
+.size-after.planned { stroke-width: 2; stroke-dasharray: 2 3; }
 .legend {
   display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; list-style: none; padding: 0; margin: .25rem 0 1rem;
   font-size: .88rem;
 }
 .legend svg { width: 1.8rem; height: .9rem; vertical-align: -.1rem; margin-right: .35rem; }
 details { margin-top: .5rem; }
-summary { cursor: pointer; color: var(--link); padding: .15rem 0; }
+summary { cursor: pointer; color: var(--link); padding: .3rem 0; }
+details ul { margin: .2rem 0 .6rem; padding-left: 1.4rem; }
+th button {
+  font: inherit; color: inherit; background: none; border: 0; padding: .3rem 0; margin: -.3rem 0; cursor: pointer;
+}
+th button::after { content: " \2195"; opacity: .45; }
+th[aria-sort=ascending] button::after { content: " \2191"; opacity: 1; }
+th[aria-sort=descending] button::after { content: " \2193"; opacity: 1; }
+:target { outline: 3px solid var(--link); outline-offset: -3px; }
+section:target, main:target { outline: none; }
 dl.facts {
   display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .15rem 1rem; margin: .4rem 0;
   font-size: .9rem;
@@ -122,7 +142,6 @@ input, select {
 }
 footer { padding: 2.5rem 1rem 2rem; color: var(--soft); font-size: .85rem; }
 @media (min-width: 40rem) {
-  .scroll { max-height: 80vh; overflow: auto; }
   thead th { position: sticky; top: 0; background: var(--card); box-shadow: 0 1px var(--line); }
 }
 @media (max-width: 40rem) {
@@ -141,37 +160,15 @@ footer { padding: 2.5rem 1rem 2rem; color: var(--soft); font-size: .85rem; }
   h2 { margin-top: 2rem; }
 }
 @media print {
+  html { font-size: 11px; }
   body { background: #fff; }
+  main, header, footer { max-width: none; padding: 0; }
   .controls, nav, .skip { display: none; }
+  details::details-content { content-visibility: visible; block-size: auto; }
+  thead { display: table-header-group; }
+  tr { break-inside: avoid; }
+  h2, h3, h4 { break-after: avoid; }
   .card { break-inside: avoid; }
   .scroll { max-height: none; overflow: visible; }
 }
-"""
-
-# Search and filter; without it the table is whole and the controls are not there.
-SCRIPT = """
-(() => {
-  const table = document.getElementById("everyone");
-  if (!table) return;
-  const controls = document.getElementById("controls"), search = document.getElementById("search"),
-    verdict = document.getElementById("verdict"), count = document.getElementById("count");
-  const rows = Array.from(table.tBodies[0].rows, row => ({
-    row, words: row.textContent.toLowerCase(), is: " " + row.dataset.is + " "
-  }));
-  const show = () => {
-    const wanted = search.value.toLowerCase().split(/\\s+/).filter(Boolean), is = verdict.value;
-    let shown = 0;
-    for (const one of rows) {
-      const fits = (!is || one.is.includes(" " + is + " ")) && wanted.every(word => one.words.includes(word));
-      one.row.hidden = !fits;
-      shown += fits;
-    }
-    count.textContent = shown + " of " + rows.length;
-  };
-  let timer;
-  search.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(show, 120); });
-  verdict.addEventListener("change", show);
-  controls.hidden = false;
-  show();
-})();
 """

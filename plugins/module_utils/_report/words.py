@@ -4,39 +4,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from .._core.clock import parse_utc
 from .._core.units import MILLICORES_PER_VCPU, PPM
+from .._records.action import Action
 from .._records.vm import MEMORY_MIB, VCPUS
 
 RESOURCE_WORD = {VCPUS: "vCPU", MEMORY_MIB: "memory"}
 UNIT = {VCPUS: "vCPU", MEMORY_MIB: "MiB"}
+MIB_PER_GIB = 1024
 # How much of the demand's metric one unit of the size holds.
 PER_UNIT = {VCPUS: MILLICORES_PER_VCPU, MEMORY_MIB: 1}
-
-MOST_LISTED = 12  # names in one sentence or list
 
 _SPANS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _PARTS = 2  # units of a duration that are told
 _PRECISE_BELOW = 10  # vCPU; from there on hundredths say nothing
 
 
-def size(resource: str, amount: int) -> str:
-    """A size with its unit: "2 vCPU"."""
-    return f"{amount:,} {UNIT.get(resource, '')}".rstrip()
+def size(resource: str, amount: float) -> str:
+    """A size with its unit: "2 vCPU", "896 MiB", "1.75 GiB"."""
+    if resource == MEMORY_MIB and abs(amount) >= MIB_PER_GIB:
+        return f"{_short(amount / MIB_PER_GIB)} GiB"
+    return f"{_short(amount)} {UNIT.get(resource, '')}".rstrip()
 
 
 def step(resource: str, before: int, after: int) -> str:
-    """A change of size: "1 → 2 vCPU"."""
-    return f"{before:,} → {size(resource, after)}"
+    """A change of size: "1 → 2 vCPU", "1 GiB → 896 MiB"."""
+    first, second = size(resource, before), size(resource, after)
+    unit = f" {second.rpartition(' ')[2]}"
+    return f"{first.removesuffix(unit)} → {second}" if first.endswith(unit) else f"{first} → {second}"
+
+
+def change(act: Action) -> str:
+    """What an act changes: a size, or the fields of a setting, which may be words: "0-3 → 0-7"."""
+    if act.resource in UNIT:
+        return step(act.resource, act.size_before, act.size_after)
+    return f"{resource_word(act.resource)} " + "; ".join(f"{one.before} → {one.after}" for one in act.changes)
 
 
 def demand(resource: str, amount: float) -> str:
     """A demand in the metric's unit, told in the unit of the size: 1380 millicores are "1.38 vCPU"."""
     value = amount / PER_UNIT.get(resource, 1)
-    digits = 2 if value < _PRECISE_BELOW and resource == VCPUS else 0
-    return f"{value:,.{digits}f} {UNIT.get(resource, '')}".rstrip()
+    if resource == VCPUS:
+        return f"{value:,.{2 if value < _PRECISE_BELOW else 0}f} {UNIT[VCPUS]}"
+    return size(resource, round(value))
+
+
+def resource_word(resource: str) -> str:
+    """The name of a resource, or of a setting: "disk iops/vda"."""
+    return RESOURCE_WORD.get(resource, resource.replace("_", " "))
+
+
+def sizes(amounts: Mapping[tuple[str, str], int], direction: str) -> list[str]:
+    """What acts in one direction come to, each resource with its unit; those of which nothing moves are left out."""
+    return [size(resource, amount) for (resource, way), amount in amounts.items() if way == direction and amount]
+
+
+def cost(amount: float) -> str:
+    """A change of cost with its sign, in the unit of the policy, whatever that is."""
+    return f"{round(amount):+,}".replace("-", "\N{MINUS SIGN}")
 
 
 def when(moment: str) -> str:
@@ -68,7 +95,6 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def shortened(items: Sequence[str]) -> list[str]:
-    """The first of a long list, and how many more there are."""
-    rest = len(items) - MOST_LISTED
-    return list(items) if rest <= 0 else [*items[:MOST_LISTED], f"and {rest:,} more"]
+def _short(amount: float) -> str:
+    """At most two digits behind the point, and none that is 0."""
+    return f"{amount:,.2f}".rstrip("0").rstrip(".")

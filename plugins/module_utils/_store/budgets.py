@@ -46,6 +46,22 @@ def window_exceeded(
     return _first(connection, action, budget.window, begun, foreseen)
 
 
+def used_in_window(database: Database, connection: Connection, budget: Budget) -> list[tuple[str, str, int, int]]:
+    """(limit, place, acts begun, most) of each place that began acts within the rolling window, the fullest first."""
+    import sqlalchemy
+
+    if budget.window is None:
+        return []
+    begun = sqlalchemy.column("begun_at_ms") > database.now_ms(connection) - budget.window_s * 1000
+    found = []
+    for limit, name in _PLACES:
+        column: ColumnElement[str] = sqlalchemy.column(name)
+        counts = sqlalchemy.select(column, sqlalchemy.func.count()).select_from(sqlalchemy.table("journal"))
+        rows = connection.execute(counts.where(begun).group_by(column))
+        found += [(limit, str(place), int(used), int(getattr(budget.window, limit))) for place, used in rows]
+    return sorted(found, key=lambda one: (one[2] - one[3], *one[:2]), reverse=True)
+
+
 def _first(
     connection: Connection, action: Action, limits: Limits, condition: ColumnElement[bool], foreseen: Sequence[Action]
 ) -> str:

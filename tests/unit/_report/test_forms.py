@@ -5,21 +5,58 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import textwrap
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import Budget, Limits
 from ansible_collections.headroom.fleet.plugins.module_utils._report.chart import chart, time_ticks, value_ticks
 from ansible_collections.headroom.fleet.plugins.module_utils._report.curves import Curve, Observed, read_curves, thin
+from ansible_collections.headroom.fleet.plugins.module_utils._report.facts import BudgetUse, Facts, Held
 from ansible_collections.headroom.fleet.plugins.module_utils._report.markdown import markdown, plain
 from ansible_collections.headroom.fleet.plugins.module_utils._report.metrics import last_success, metrics
 from ansible_collections.headroom.fleet.plugins.module_utils._report.view import build_view
+from ansible_collections.headroom.fleet.plugins.module_utils._report.violations import (
+    Violation,
+    Violations,
+    find_violations,
+)
 
-from .samples import NOW, curve, receipt, small
+from .samples import NOW, curve, large, receipt, small, vm
 
 SAMPLE = re.compile(r'[a-z_]+(\{[a-z_]+="(?:[^"\\\n]|\\["\\n])*"(,[a-z_]+="(?:[^"\\\n]|\\["\\n])*")*\})? [0-9.e+]+')
+
+
+VIOLATIONS = Violations(
+    "2026-02-28T12:00:00Z",
+    "2026-03-01T12:00:00Z",
+    300,
+    (Violation("lab/web1", "cpu_millicores", 288, 20, 3, 1100.0),),
+)
+# The last success is at 0: too old after 26 hours, not before.
+ALERTS_TEST = """\
+rule_files: [rules.yml]
+tests:
+  - interval: 1h
+    input_series:
+      - {series: headroom_last_success_timestamp_seconds, values: 0x40}
+      - {series: headroom_rollbacks_failed, values: 0x30 1x10}
+    alert_rule_test:
+      - {eval_time: 25h, alertname: HeadroomSilent, exp_alerts: []}
+      - eval_time: 28h
+        alertname: HeadroomSilent
+        exp_alerts:
+          - {exp_labels: {severity: warning}, exp_annotations: {summary: Headroom has not succeeded for a day}}
+      - {eval_time: 30h, alertname: HeadroomRollbackFailed, exp_alerts: []}
+      - eval_time: 32h
+        alertname: HeadroomRollbackFailed
+        exp_alerts: [{exp_labels: {severity: critical}, exp_annotations: {summary: An act could not be set back}}]
+"""
 
 
 def test_curves_come_from_the_tables_of_series_and_forecast() -> None:
@@ -48,6 +85,59 @@ def test_curves_come_from_the_tables_of_series_and_forecast() -> None:
     found = curves["lab/a", "cpu_millicores"]
     assert found.observed == (Observed(1772365800, 100.0, 150.0), Observed(1772366100, 200.0, None))
     assert found.expected == ((1772366400, 100.0, 200.0, 500.0),)
+
+
+def test_a_forecast_is_held_against_what_came_true() -> None:
+    pa = pytest.importorskip("pyarrow")
+    hours = [NOW + timedelta(hours=n) for n in range(3)]
+    used = [NOW - timedelta(minutes=5), NOW, NOW + timedelta(minutes=55), NOW + timedelta(minutes=60)]
+    series = pa.table(
+        {
+            "unique_id": ["lab/a"] * 4,
+            "metric": ["cpu_millicores"] * 4,
+            "ds": pa.array(used, pa.timestamp("us", "UTC")),
+            "interval_s": pa.array([300] * 4, pa.int32()),
+            "mean": [900.0, 100.0, 100.0, 100.0],  # the first is before the forecast
+            "maximum": [900.0, 200.0, 600.0, None],
+        }
+    )
+    forecast = pa.table(
+        {
+            "unique_id": ["lab/a"] * 3,
+            "metric": ["cpu_millicores"] * 3,
+            "ds": pa.array(hours, pa.timestamp("us", "UTC")),
+            "quantile": ["0.95"] * 3,
+            "value": [500.0] * 3,
+        }
+    )
+
+    def checked(target: str) -> tuple[int, int]:
+        ids = frozenset({"lab/a"})
+        found = read_curves(series, forecast, interval_s=3600, target=target, unique_ids=ids)["lab/a", "cpu_millicores"]
+        return found.checked, found.missed
+
+    assert checked("maximum") == (2, 1)
+    assert checked("mean") == (2, 0)
+
+
+def test_violations_are_counted_against_the_size() -> None:
+    pa = pytest.importorskip("pyarrow")
+    rows = [
+        ("lab/a", "cpu_millicores", 500.0, 1899.0),  # of 2 vCPUs: below 95 %
+        ("lab/a", "cpu_millicores", 500.0, 1900.0),  # at the limit
+        ("lab/a", "cpu_millicores", 2100.0, None),  # above the size, by its mean
+        ("lab/a", "memory_used_mib", 250.0, 256.0),  # all of 256 MiB, and not above
+        ("lab/a", "cpu_delay_millicores", 199.0, 900.0),  # the mean counts
+        ("lab/b", "cpu_delay_millicores", 200.0, 900.0),
+        ("lab/gone", "cpu_millicores", 9000.0, 9000.0),
+    ]
+    columns = dict(zip(("unique_id", "metric", "mean", "maximum"), map(list, zip(*rows, strict=True)), strict=True))
+    found = find_violations([pa.table(columns)], vms=[vm("a"), vm("b")])
+    assert found == (
+        Violation("lab/a", "cpu_millicores", 3, 2, 1, 2100.0),
+        Violation("lab/a", "memory_used_mib", 1, 1, 0, 256.0),
+        Violation("lab/b", "cpu_delay_millicores", 1, 1, 0, 200.0),
+    )
 
 
 def test_thinning_keeps_the_largest_maximum_and_the_gaps() -> None:
@@ -106,12 +196,21 @@ def test_markdown_says_the_same() -> None:
     for words in (
         "**Applied.**",
         "- Given back: 1 vCPU, 128 MiB",
-        "| web1 | grows | 1 → 2 vCPU |",
-        "| refused | vCPU | 1 | no\\_history |",
+        "| web1 | ▲ grows | 1 → 2 vCPU | done | 0.95 quantile 1.21 vCPU is 121 % of 1 vCPU, more than 70 % |",
+        "| refused | no\\_history | 1 | db1: 3 days",
+        "> **1 rollback owed: waits for a restart of its VM, or for a person.**\n> - web2 (vCPU)",
         "- Rollbacks owed: 1",
-        "| CPU demand | 99 % | 4 of 4 | 4 min ago |",
+        "| lab | CPU demand | 99 % | 4 of 4 | 4 min ago |",
     ):
         assert words in text
+
+
+def test_markdown_of_any_fleet_fits_a_comment() -> None:
+    facts = large(5000, acted=300)
+    text = markdown(build_view(replace(facts, held=tuple(Held(f"lab/{n}", "ada", "x" * 500, "") for n in range(99)))))
+    assert len(text.encode()) < 65_536
+    assert "260 more are on the page and in the plan." in text
+    assert "and 91 more" in text
 
 
 @pytest.mark.parametrize(
@@ -122,6 +221,7 @@ def test_markdown_says_the_same() -> None:
         ("[x](http://e)", "\\[x\\](http&#58;//e)"),
         ("# top\n- item", "\\# top - item"),
         ("@channel `x` *y*", "&#64;channel \\`x\\` \\*y\\*"),
+        ("x" * 500, "x" * 159 + "…"),
     ],
 )
 def test_words_in_markdown_mean_nothing(hostile: str, harmless: str) -> None:
@@ -145,12 +245,59 @@ def read_metrics(text: str) -> dict[str, float]:
 def test_metrics_of_a_run() -> None:
     found = read_metrics(metrics(build_view(small())))
     assert found["headroom_last_success_timestamp_seconds"] == NOW.timestamp() - 10
-    assert found["headroom_run_duration_seconds"] == 142
+    assert found["headroom_last_run_duration_seconds"] == 142
+    assert found["headroom_last_run_success"] == 1
+    assert found["headroom_plan_timestamp_seconds"] == NOW.timestamp() - 60
+    assert found['headroom_moved_vcpus{direction="shrink",state="done"}'] == 1
+    assert found['headroom_moved_memory_bytes{direction="shrink",state="done"}'] == 128 * 2**20
     assert found['headroom_acts{result="done",reason=""}'] == 3
     assert found['headroom_decisions{resource="vcpus",verdict="refused",reason="no_history"}'] == 1
-    assert found['headroom_telemetry_staleness_seconds{metric="cpu_millicores"}'] == 240
-    assert found['headroom_telemetry_coverage_ratio{metric="memory_used_mib"}'] == 0.998
+    assert found['headroom_telemetry_staleness_seconds{endpoint="lab",metric="cpu_millicores"}'] == 240
+    assert found['headroom_telemetry_coverage_ratio{endpoint="lab",metric="memory_used_mib"}'] == 0.998
     assert found["headroom_rollbacks_owed"] == 1
+
+
+def test_budget_left_is_that_of_the_fullest_place() -> None:
+    facts = small()
+    window = Limits(per_host=3, per_host_set=4, per_tenant=5, per_platform=6)
+    used = (
+        BudgetUse("per_host", "lab/h", 1, 3),
+        BudgetUse("per_host", "lab/i", 2, 3),
+        BudgetUse("per_tenant", "t", 9, 5),
+    )
+    budget = Budget(at_once=Limits(), window=window, window_s=86400)
+    found = read_metrics(metrics(build_view(replace(facts, plan=replace(facts.plan, budget=budget), budget_used=used))))
+    left = {scope: found[f'headroom_budget_acts_left{{scope="{scope}"}}'] for scope in vars(window)}
+    assert left == {"per_host": 1, "per_host_set": 4, "per_tenant": 0, "per_platform": 6}
+    assert found['headroom_budget_acts{scope="per_platform"}'] == 6
+
+
+@pytest.mark.parametrize("facts", [small(), small(plan=None, forecast=None, receipt=None), large(20, acted=5)])
+def test_promtool_finds_nothing_to_say(facts: Facts) -> None:
+    text = metrics(build_view(replace(facts, violations=VIOLATIONS)))
+    checked = promtool("check", "metrics", text=text)
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+    wrong = promtool("check", "metrics", text=text.replace("# HELP headroom_vms ", "# HELP headroom_other "))
+    assert "headroom_vms no help text" in wrong.stdout + wrong.stderr
+
+
+def test_the_alerts_of_the_guide_are_rules_that_fire(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[3] / "docs/docsite/rst/guide_report.rst").read_text()
+    blocks = re.findall(r"\.\. code-block:: yaml\n\n((?:    .*\n|\n)+)", guide)
+    (tmp_path / "rules.yml").write_text(next(textwrap.dedent(one) for one in blocks if "alert:" in one))
+    checked = promtool("check", "rules", str(tmp_path / "rules.yml"))
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    found = read_metrics(metrics(build_view(small())))
+    assert set(re.findall(r"headroom_\w+", (tmp_path / "rules.yml").read_text())) <= {
+        name.partition("{")[0] for name in found
+    }
+    (tmp_path / "test.yml").write_text(ALERTS_TEST)
+    tested = promtool("test", "rules", str(tmp_path / "test.yml"))
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+def promtool(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["promtool", *arguments], input=text, capture_output=True, text=True, check=False)
 
 
 def test_the_last_success_outlives_a_run_that_failed() -> None:

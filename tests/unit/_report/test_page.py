@@ -12,11 +12,14 @@ from html.parser import HTMLParser
 
 import pytest
 
+from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import Budget, Limits
 from ansible_collections.headroom.fleet.plugins.module_utils._records.receipt import FAILED
 from ansible_collections.headroom.fleet.plugins.module_utils._report.cards import MOST_CARDS
+from ansible_collections.headroom.fleet.plugins.module_utils._report.facts import BudgetUse, Held, Owed
 from ansible_collections.headroom.fleet.plugins.module_utils._report.page import SECTIONS, page
 from ansible_collections.headroom.fleet.plugins.module_utils._report.parts import MOST_ROWS
 from ansible_collections.headroom.fleet.plugins.module_utils._report.view import build_view
+from ansible_collections.headroom.fleet.plugins.module_utils._report.violations import Violation, Violations
 
 from .samples import action, large, outcome, plan, receipt, small, vm
 
@@ -67,6 +70,10 @@ def read(document: str) -> Reader:
     return reader
 
 
+def ids_of(reader: Reader) -> set[str]:
+    return {str(attributes["id"]) for _unused, attributes in reader.tags if "id" in attributes}
+
+
 @pytest.fixture(scope="module")
 def shown() -> Reader:
     return read(page(build_view(small())))
@@ -79,16 +86,18 @@ def test_every_vm_stands_there_with_size_and_reason(shown: Reader) -> None:
         "384 → 256 MiB",
         "3 days of history are known, 7 are needed to shrink",
         "tmpl is managed by OpenStack Nova",
-        "Given back 1 vCPU, 128 MiB",
+        "Given back 1 vCPU 128 MiB",
         "Handed out 1 vCPU",
     ):
         assert words in shown.text
 
 
 def test_what_a_person_must_know_comes_first(shown: Reader) -> None:
-    begin = shown.text[: shown.text.index("VMs seen")]
-    for words in ("1 rollback owed", "lab, old-vm: Its definition has no memory.", "web1 (vCPU)"):
+    begin = shown.text[: shown.text.index("3 acts on 2 VMs")]
+    for words in ("5 VMs on 1 host", "1 rollback owed", "web2 (vCPU)", "lab, old-vm: Its definition has no memory."):
         assert words in begin
+    loud = [attributes for tag, attributes in shown.tags if attributes.get("class") == "notice bad"]
+    assert [one["role"] for one in loud] == ["alert"]
 
 
 def test_a_failed_act_is_the_loudest() -> None:
@@ -98,14 +107,16 @@ def test_a_failed_act_is_the_loudest() -> None:
     reader = read(page(build_view(replace(facts, receipt=broken))))
     first = next(attributes for tag, attributes in reader.tags if "notice" in (attributes.get("class") or ""))
     assert first["role"] == "alert"
-    assert "web1, vcpus.agent: stands at 3" in reader.text
+    assert "web1 , vcpus.agent: stands at 3" in reader.text
 
 
 def test_one_chart_per_resource_with_words_for_those_who_do_not_see_it(shown: Reader) -> None:
     charts = [attributes for attributes in shown.all("svg") if attributes.get("role") == "img"]
     assert len(charts) == 8
     assert all(re.search(r"Observed at most .*, expected between .*, size ", str(one["aria-label"])) for one in charts)
-    assert sum("planned" in str(one["aria-label"]) for one in charts) == 3
+    assert sum(", now " in str(one["aria-label"]) for one in charts) == 3
+    only_planned = read(page(build_view(small(receipt=None)))).all("svg")
+    assert sum(", planned " in str(one.get("aria-label")) for one in only_planned) == 3
 
 
 def test_nothing_is_loaded_from_anywhere(shown: Reader) -> None:
@@ -151,6 +162,9 @@ def test_no_name_or_reason_becomes_markup() -> None:
         receipt=receipt(tuple(replace(one, vm_name=name, message=HOSTILE) for one in facts.receipt.outcomes)),
         kill_switch=HOSTILE,
         digests={HOSTILE: HOSTILE},
+        budget_used=(BudgetUse("per_host", HOSTILE, 1, 1),),
+        held=(Held(HOSTILE, HOSTILE, HOSTILE, ""),),
+        owed=(Owed(HOSTILE, HOSTILE, HOSTILE, HOSTILE, facts.owed[0].since, HOSTILE, failed=False),),
     )
     document = page(build_view(hostile))
     reader = read(document)
@@ -180,9 +194,52 @@ def test_an_act_without_a_decision_is_shown() -> None:
 def test_a_large_fleet_is_cut_where_the_page_says_so() -> None:
     vms = MOST_ROWS + 1000
     document = page(build_view(large(vms, acted=300)))
-    assert document.count("<tr data-is=") == MOST_ROWS
+    assert document.count(" data-is=") == MOST_ROWS
     assert "1,000 more are not listed here" in document
     assert document.count("<article") == MOST_CARDS
-    assert f"<dt>VMs seen</dt><dd>{vms:,}<" in document
+    assert f"{vms:,} VMs on 1 host" in document
     assert "240 more VMs change" in document
-    assert len(document) < 5_000_000
+    assert len(document) < 6_000_000
+
+
+@pytest.mark.parametrize("vms", [0, 1])
+def test_the_smallest_fleets_have_a_page(vms: int) -> None:
+    reader = read(page(build_view(large(vms, acted=1))))
+    assert f"{vms} VM" in reader.text
+    assert {str(one["href"])[1:] for one in reader.all("a")} <= ids_of(reader)
+
+
+def test_every_vm_has_an_address_of_its_own_that_says_why() -> None:
+    facts = small()
+    odd = "lab/a b<ü>"
+    decisions = tuple(replace(one, unique_id=odd) if one.vm_name == "web2" else one for one in facts.plan.decisions)
+    reader = read(page(build_view(replace(facts, plan=replace(facts.plan, decisions=decisions)))))
+    assert {"vm:lab/db1", "vm:lab/tmpl", "vm:lab/a%20b%3C%C3%BC%3E", "chart:lab/web1"} <= ids_of(reader)
+    reached = {str(one["href"])[1:] for one in reader.all("a")}
+    assert {"vm:lab/db1", "chart:lab/web1", "vm:lab/a%20b%3C%C3%BC%3E"} <= reached <= ids_of(reader)
+
+
+def test_violations_budget_and_holds_are_told() -> None:
+    facts = small()
+    found = Violations(
+        "2026-02-28T12:00:00Z",
+        "2026-03-01T12:00:00Z",
+        300,
+        (Violation("lab/web1", "cpu_millicores", 288, 144, 3, 1100.0),),
+    )
+    budget = Budget(at_once=Limits(), window=Limits(per_host=3), window_s=86400)
+    used = (BudgetUse("per_host", "lab/h", 2, 3),)
+    plan_ = replace(facts.plan, budget=budget)
+    words = read(page(build_view(replace(facts, plan=plan_, violations=found, budget_used=used)))).text
+    assert "1 VM ran into a limit between 2026-02-28 12:00 UTC and 2026-03-01 12:00 UTC." in words
+    assert "web1 CPU demand 144 of 288 (50 %) 3 of 288 (1 %) 1.10 vCPU 1 vCPU" in words
+    assert "lab/h host 2 of 3 1" in words
+    assert "db1 ada being migrated by hand until released" in words
+    assert "policy line 14" in words
+
+
+def test_a_forecast_that_came_true_says_how_it_did() -> None:
+    facts = small()
+    curves = {key: replace(one, checked=6, missed=1) for key, one in facts.curves.items()}
+    words = read(page(build_view(replace(facts, curves=curves)))).text
+    assert "Since then use was above the interval in 1 of 6 steps." in words

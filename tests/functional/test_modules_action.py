@@ -205,6 +205,14 @@ def test_a_limit_that_is_empty_is_refused(controller: Controller, limit: str) ->
     assert "given and empty" in done.stdout + done.stderr
 
 
+def test_a_limit_that_matches_nothing_runs_nothing(controller: Controller) -> None:
+    before = sorted(controller.root.rglob("stores/*"))
+    done = controller.run("ansible-playbook", "headroom.fleet.observe", "--limit", "nobody")
+    assert done.returncode != 0
+    assert "no hosts" in done.stdout + done.stderr
+    assert sorted(controller.root.rglob("stores/*")) == before
+
+
 def test_a_limit_from_an_empty_file_is_refused(controller: Controller, tmp_path: Path) -> None:
     (tmp_path / "retry").write_text("\n\n")
     done = controller.run(

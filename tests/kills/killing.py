@@ -54,7 +54,7 @@ def kill_at(tmp: Path, variables: dict[str, Any], *, step: str, killer: str) -> 
         os.killpg(playbook.pid, signal.SIGKILL)
     mark.unlink()  # whoever is still alive goes on
     playbook.wait(DEADLINE_S)
-    wait(lambda: not _alive(module), "the module's end", tmp)
+    wait(lambda: not alive(module), "the module's end", tmp)
 
 
 def wait(predicate: Any, what: str, tmp: Path) -> None:
@@ -66,7 +66,8 @@ def wait(predicate: Any, what: str, tmp: Path) -> None:
         time.sleep(0.02)
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether the process runs still."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

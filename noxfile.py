@@ -19,6 +19,7 @@ GATES = (
     "ee",
     "unit",
     "newest",
+    "molecule",
     "oldest",
     "integration",
 )

@@ -28,6 +28,7 @@ GATES = (
     Gate("sanity", ("ecosystem",), "ansible-test sanity, no ignores", ecosystem.sanity),
     Gate("unit", ("tests",), "unit and functional tests", python.unit),
     Gate("newest", ("tests", "matrix"), "the same on the newest ansible-core", python.newest),
+    Gate("molecule", ("tests",), "Molecule: the cycle on the fake platform", python.molecule),
     Gate("kills", ("tests",), "killed runs on the fake platform", python.kills),
     Gate("ansible-lint", ("lint",), "ansible-lint, production profile", lint.ansible_lint),
     Gate("mypy", ("lint",), "mypy, strict", lint.mypy),
@@ -41,7 +42,7 @@ GATES = (
     Gate("importer", ("ecosystem",), "Galaxy's importer on the tarball", ecosystem.importer),
     Gate("ee", ("ecosystem",), "execution environment", ecosystem.execution_environment),
     Gate("oldest", ("tests", "matrix"), "imports on the oldest Python of hosts", python.oldest),
-    Gate("integration", ("tests",), "the lab: real libvirt and guests", python.integration, alone=True),
+    Gate("integration", ("tests",), "the lab: libvirt, guests, Molecule on them", python.integration, alone=True),
 )
 
 

@@ -58,6 +58,11 @@ def oldest(outcome: Outcome) -> None:
     outcome.on = f"module_utils on Python {OLDEST}"
 
 
+def molecule(outcome: Outcome) -> None:
+    """The scenario on the fake platform; that on the lab runs where the lab is up."""
+    scenario(outcome, "fake")
+
+
 def integration(outcome: Outcome) -> None:
     """Tests on the lab's real libvirt and guests; the lab is taken down if it was started here."""
     place = outcome.place
@@ -67,9 +72,25 @@ def integration(outcome: Outcome) -> None:
         return
     try:
         pytest(outcome, place.environment, ("tests/integration", "tests/kills/test_libvirt.py"), *FEW_KILLS)
+        scenario(outcome, "lab")
     finally:
         if not was_up:
             outcome.command("python", lab, "down")
+
+
+def scenario(outcome: Outcome, name: str) -> None:
+    """Run a Molecule scenario on the copy, for Molecule keeps files beside what it reads."""
+    done = outcome.command(
+        "molecule", "test", "--scenario-name", name,
+        cwd=outcome.copy,
+        env={
+            "ANSIBLE_COLLECTIONS_PATH": str(outcome.copy_root),
+            "MOLECULE_EPHEMERAL_DIRECTORY": str(outcome.folder / "molecule"),
+            "NO_COLOR": "1",
+        },
+    )  # fmt: skip
+    passed = done.returncode == 0
+    outcome.count(passed=int(passed), failed=int(not passed), skipped=0)
 
 
 def pytest(outcome: Outcome, environment: Path, paths: tuple[str, ...], *options: str) -> None:

@@ -13,7 +13,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._platform.libvirt.d
     parse,
 )
 
-HOST = HostTraits(cpus=4, cpu_control="limited")
+HOST = HostTraits(cpus=4, cpu_control="limited", kernel_lacks=frozenset())
 UUID = "458888c9-118f-5ce5-98fd-bf1dbc58a6f9"
 
 DOMAIN = """\

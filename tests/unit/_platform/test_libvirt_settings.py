@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._platform.libvirt.d
     HostTraits,
     parse,
 )
+from ansible_collections.headroom.fleet.plugins.module_utils._platform.libvirt.kernel import SHAPING, lacking
 from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import SET, Capability
 
 from .libvirt_domains import domain_xml, powered_off, running
@@ -139,6 +142,11 @@ def test_an_act_planned_on_a_vm_that_is_off_is_none_for_one_that_runs() -> None:
         ("disk_bytes_per_s/vda", "disk.other_limit", disk("<write_bytes_sec>9</write_bytes_sec>")),
         ("disk_iops/vda", "field_absent", {**disk(), "config": {"devices": ""}}),
         (f"interface_inbound_bits_per_s/{MAC}", "interface.other_limit", interface("<inbound average='9' peak='9'/>")),
+        (
+            f"interface_inbound_bits_per_s/{MAC}",
+            "interface.no_kernel_support",
+            {**interface(), "host": HostTraits(4, "limited", frozenset({"NET_SCH_SFQ"}))},
+        ),
         (f"interface_inbound_bits_per_s/{MAC}", "field_absent", {**interface(), "config": {"devices": ""}}),
     ],
 )
@@ -176,6 +184,30 @@ def test_the_bounds_of_a_setting_and_its_fields(
         assert (found.allowed, found.inverse, found.restart) == (True, "live", False), found
         assert (found.minimum, found.maximum, found.step) == bounds
         assert found.fields == names
+
+
+@pytest.mark.safety(rule=5)
+def test_a_kernel_that_is_not_known_is_tried_on_a_vm_that_runs() -> None:
+    resource, unknown = f"interface_outbound_bits_per_s/{MAC}", HostTraits(4, "limited")
+    assert judged(running(**interface(), host=unknown), resource).allowed
+    assert judged(powered_off(**interface(), host=unknown), resource).code == "interface.unproven"
+    other = HostTraits(4, "limited", frozenset({"NET_SCH_SFQ"}))
+    assert judged(powered_off(**interface(), host=other), resource).allowed
+
+
+def test_what_a_kernel_was_built_without(tmp_path: Path) -> None:
+    config = tmp_path / "config.gz"
+    options = sorted(SHAPING["inbound"] | SHAPING["outbound"])
+    lines = [f"CONFIG_{option}={'ym'[number % 2]}" for number, option in enumerate(options)]
+    config.write_bytes(gzip.compress("\n".join(lines).encode()))
+    assert lacking("qemu:///system", config=config) == frozenset()
+    lines[0] = f"# CONFIG_{options[0]} is not set"
+    config.write_bytes(gzip.compress("\n".join(lines).encode()))
+    assert lacking("qemu+unix:///system?socket=/run/x", config=config) == {options[0]}
+    assert lacking("qemu+ssh://kvm1/system", config=config) is None
+    assert lacking("qemu:///system", config=tmp_path / "none") is None
+    config.write_bytes(b"no gzip")
+    assert lacking("qemu:///system", config=config) is None
 
 
 def test_a_pin_is_of_every_vcpu_within_the_cpus_of_the_host() -> None:

@@ -48,6 +48,7 @@ class HostTraits:
 
     cpus: int = 0
     cpu_control: str = CPU_UNKNOWN
+    kernel_lacks: Optional[frozenset[str]] = None  # of what bandwidth limits need; None: not known
 
 
 HOST_UNKNOWN = HostTraits()

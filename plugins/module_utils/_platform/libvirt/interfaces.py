@@ -15,6 +15,7 @@ from typing import Any, Callable, Optional
 from ..._records.vm import INTERFACE_INBOUND_BITS_PER_S, INTERFACE_OUTBOUND_BITS_PER_S
 from .description import Description, number
 from .field import both_families, drop, flag
+from .kernel import SHAPING
 from .operation import Setting, Why, between, definitions
 
 DIRECTION_OF = {INTERFACE_INBOUND_BITS_PER_S: "inbound", INTERFACE_OUTBOUND_BITS_PER_S: "outbound"}
@@ -87,6 +88,22 @@ FAMILIES = tuple(
 # --- what may be done -------------------------------------------------------------------------------------------------
 
 
+def _cannot_shape(setting: str) -> Callable[[Description, str], Optional[Why]]:
+    needed = SHAPING[DIRECTION_OF[setting]]
+
+    def check(description: Description, _mac: str) -> Optional[Why]:
+        lacks = description.host.kernel_lacks
+        if lacks is None and description.live is None:
+            # A limit that the kernel cannot keep would keep the VM from starting.
+            return "interface.unproven", "it is off, and only one that runs shows whether its host's kernel can do it"
+        missing = sorted(needed & (lacks or frozenset()))
+        if missing:
+            return "interface.no_kernel_support", f"the kernel of its host was built without {', '.join(missing)}"
+        return None
+
+    return check
+
+
 def _other_limits(setting: str) -> Callable[[Description, str], Optional[Why]]:
     def check(description: Description, mac: str) -> Optional[Why]:
         for root in definitions(description):
@@ -106,7 +123,7 @@ SETTINGS = tuple(
     Setting(
         f"interface.{direction}",
         setting,
-        (_other_limits(setting),),
+        (_cannot_shape(setting), _other_limits(setting)),
         between(0, MOST),
         targets=_targets,
         step=BITS_PER_UNIT,

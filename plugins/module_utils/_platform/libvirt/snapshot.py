@@ -37,6 +37,7 @@ from .description import (
     read_tag,
 )
 from .fields import effective_memory_mib, generation, read_fields
+from .kernel import lacking
 from .session import ENDPOINT_TIMEOUT, PLATFORM_REFUSED, VM_VANISHED, Session
 from .vcpus import effective_vcpus
 
@@ -79,7 +80,11 @@ def observe(session: Session) -> Observation:
     states = session.ask(lambda connection: connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, 0))
     saved = _uuids(session, libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
     transient = _uuids(session, libvirt.VIR_CONNECT_LIST_DOMAINS_TRANSIENT)
-    traits = HostTraits(cpus=host.vcpus, cpu_control=_cpu_control(session, [domain for domain, _unused in states]))
+    traits = HostTraits(
+        cpus=host.vcpus,
+        cpu_control=_cpu_control(session, [domain for domain, _unused in states]),
+        kernel_lacks=lacking(endpoint.uri),
+    )
     vms: list[VM] = []
     gaps: list[Gap] = []
     for domain, stats in states:

@@ -9,12 +9,14 @@ module: capacity_report
 short_description: Write the report of a run as a page, as Markdown and as metrics
 version_added: 0.1.0
 description:
-  - Tells who grows, who shrinks, who stays and why, with the forecast against recent use, what that gives back, how
-    the last apply ended, which rollbacks are owed, and how much of the fleet is known.
+  - Tells who grows, who shrinks, who stays and why, with the forecast against recent use, what that gives back and
+    costs, where use ran into a limit, how the last apply ended, which rollbacks are owed, what is left of the budget,
+    and how much of the fleet is known.
   - The page is one HTML file that loads nothing from anywhere. The metrics are for the textfile collector of
     Prometheus' node_exporter; the time of the last success outlives a run that failed, for it is carried over from
     the file of the run before.
-  - A report can be made again from its digests at any time.
+  - A report can be made again from its digests at any time. Made after the time that was forecast, it holds the
+    forecast against what came true.
 options:
   plan:
     description:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 HORIZONS_BACK = 6
 LEAST_BACK = timedelta(hours=6)
 MOST_BACK = timedelta(days=7)
-# Violations are looked for over a day, and over less where that were more rows: about 20 CPU seconds' worth.
+# Violations are looked for over a day, and over less where that were more rows: a report must not take long.
 VIOLATIONS_BACK = timedelta(days=1)
 LEAST_VIOLATIONS_BACK = timedelta(hours=1)
 MOST_ROWS_READ = 20_000_000

@@ -70,9 +70,12 @@ def _decisions(view: View) -> Iterator[_Family]:
     yield _Family(
         "headroom_snapshot_gaps", "Parts of the fleet that could not be read.", _one(len(facts.snapshot.gaps))
     )
-    counts = Counter((row.resource, row.verdict, row.code) for machine in view.machines for row in machine.rows)
+    # The target of a setting ("disk_iops/vda") is left out: there may be any number of them.
+    counts = Counter(
+        (row.resource.partition("/")[0], row.verdict, row.code) for machine in view.machines for row in machine.rows
+    )
     decisions: list[_Labelled] = [
-        ({"resource": resource.partition("/")[0], "verdict": verdict, "reason": code}, number)
+        ({"resource": resource, "verdict": verdict, "reason": code}, number)
         for (resource, verdict, code), number in sorted(counts.items())
     ]
     yield _Family("headroom_decisions", "Decisions of the plan.", decisions)

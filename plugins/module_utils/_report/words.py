@@ -11,7 +11,7 @@ from .._core.units import MILLICORES_PER_VCPU, PPM
 from .._records.action import Action
 from .._records.vm import MEMORY_MIB, VCPUS
 
-RESOURCE_WORD = {VCPUS: "vCPU", MEMORY_MIB: "memory"}
+RESOURCE_WORD = {VCPUS: "CPU", MEMORY_MIB: "memory"}
 UNIT = {VCPUS: "vCPU", MEMORY_MIB: "MiB"}
 MIB_PER_GIB = 1024
 # How much of the demand's metric one unit of the size holds.

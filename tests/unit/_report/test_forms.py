@@ -198,7 +198,7 @@ def test_markdown_says_the_same() -> None:
         "- Given back: 1 vCPU, 128 MiB",
         "| web1 | ▲ grows | 1 → 2 vCPU | done | 0.95 quantile 1.21 vCPU is 121 % of 1 vCPU, more than 70 % |",
         "| refused | no\\_history | 1 | db1: 3 days",
-        "> **1 rollback owed: waits for a restart of its VM, or for a person.**\n> - web2 (vCPU)",
+        "> **1 rollback owed: waits for a restart of its VM, or for a person.**\n> - web2 (CPU)",
         "- Rollbacks owed: 1",
         "| lab | CPU demand | 99 % | 4 of 4 | 4 min ago |",
     ):

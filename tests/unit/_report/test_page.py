@@ -94,7 +94,7 @@ def test_every_vm_stands_there_with_size_and_reason(shown: Reader) -> None:
 
 def test_what_a_person_must_know_comes_first(shown: Reader) -> None:
     begin = shown.text[: shown.text.index("3 acts on 2 VMs")]
-    for words in ("5 VMs on 1 host", "1 rollback owed", "web2 (vCPU)", "lab, old-vm: Its definition has no memory."):
+    for words in ("5 VMs on 1 host", "1 rollback owed", "web2 (CPU)", "lab, old-vm: Its definition has no memory."):
         assert words in begin
     loud = [attributes for tag, attributes in shown.tags if attributes.get("class") == "notice bad"]
     assert [one["role"] for one in loud] == ["alert"]

@@ -13,6 +13,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._records.action imp
 from ansible_collections.headroom.fleet.plugins.module_utils._records.receipt import ALREADY_DONE, DONE, OWED, SKIPPED
 from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import GROW, SHRINK
 from ansible_collections.headroom.fleet.plugins.module_utils._report.markdown import markdown
+from ansible_collections.headroom.fleet.plugins.module_utils._report.metrics import metrics
 from ansible_collections.headroom.fleet.plugins.module_utils._report.notices import notices
 from ansible_collections.headroom.fleet.plugins.module_utils._report.page import page
 from ansible_collections.headroom.fleet.plugins.module_utils._report.view import build_view
@@ -117,10 +118,19 @@ def test_what_a_person_must_know_is_told_from_the_loudest_on() -> None:
 
 def test_a_setting_is_an_act_that_neither_grows_nor_shrinks() -> None:
     pins = (Change("config.cpu_pinning", "0-3", "0-7"),)
-    values = {"operation": "cpu.pin", "resource": "cpu_pinning", "direction": "set", "changes": pins}
-    asked = replace(action(1, "web1", "vcpus", 0, 0), **values)
-    view = build_view(small(plan=plan((asked,), purpose="resize"), receipt=None))
-    (act,) = view.acts
+    limit = (Change("config.disk_iops", 0, 500),)
+    asked = tuple(
+        replace(
+            action(number, "web1", "vcpus", 0, 0), operation="x", resource=resource, direction="set", changes=changes
+        )
+        for number, (resource, changes) in enumerate(
+            (("cpu_pinning", pins), ("disk_iops/vda", limit), ("disk_iops/vdb", limit)), start=1
+        )
+    )
+    view = build_view(small(plan=plan(asked, purpose="resize"), receipt=None))
+    act, vda, _vdb = view.acts
+    assert vda.amount == "disk iops/vda 0 → 500"
+    assert 'headroom_decisions{resource="disk_iops",verdict="set",reason="set"} 2' in metrics(view)
     assert (act.verdict, act.amount, view.count(GROW), view.count(SHRINK)) == (
         "set",
         "cpu pinning 0-3 → 0-7",

@@ -219,6 +219,21 @@ def test_a_vanished_vm_is_skipped(bench: Bench) -> None:
     assert ends(bench.apply(made)) == [("skipped", "vm.vanished")]
 
 
+@pytest.mark.safety(rule=6)
+@pytest.mark.parametrize(("planned", "found"), [("off", "running"), ("running", "off")])
+def test_an_act_on_the_definition_alone_heeds_whether_the_vm_runs(bench: Bench, planned: str, found: str) -> None:
+    bench.fleet.change("u0", power=planned)
+    one = action(bench.fleet, "u0", "memory.balloon", 512)
+    made = plan(dataclasses.replace(one, changes=tuple(change for change in one.changes if change.persistent)))
+    bench.fleet.change("u0", power=found)
+    assert ends(bench.apply(made)) == [("skipped", "superseded")]
+    assert bench.fleet.writes == 0
+    bench.fleet.change("u0", power=planned)
+    assert ends(bench.apply(made)) == [("done", "")]
+    assert bench.fleet.fields("u0")["config.memory_mib"] == 512
+    assert bench.fleet.fields("u0")["live.memory_mib"] == 1024
+
+
 @pytest.mark.safety(rule=5)
 def test_a_vm_in_backup_is_refused(bench: Bench) -> None:
     made = plan(action(bench.fleet, "u0", "memory.balloon", 512))

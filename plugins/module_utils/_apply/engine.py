@@ -279,7 +279,7 @@ def check_precondition(action: Action, current: Current) -> None:
     if current.refused:
         raise RefusedError(current.refused_code, current.refused)
     if current.generation != action.generation:
-        raise RefusedError("superseded", "The VM's definition has changed since the plan was made.")
+        raise RefusedError("superseded", "The VM's definition, or whether it runs, has changed since the plan.")
     for change in action.changes:
         found = current.fields.get(change.field)
         if found != change.before:

@@ -98,6 +98,12 @@ def test_the_generation_leaves_out_our_fields_and_nothing_else() -> None:
     assert all(variant != text for variant in (*same.values(), *other.values()))
 
 
+@pytest.mark.safety(rule=6)
+def test_the_generation_tells_whether_the_vm_runs() -> None:
+    seen = running(vcpus=2)
+    assert fields.generation(replace(seen, power="off", live=None)) != fields.generation(seen)
+
+
 def test_taking_the_generation_leaves_the_description_whole() -> None:
     seen = running(vcpus=2)
     before = fields.read_fields(seen)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FINEST = 0.01
 WIDEST = 1000.0
 BINS = 800
+DECIMALS = 3  # of values: a thousandth of a millicore or MiB is beyond any meaning
 ROUNDING = 1e-9  # (n + 1) q that should be whole may come out a bit above it
 
 
@@ -46,6 +47,23 @@ def offsets(errors: Floats, levels: Doubles) -> tuple[Floats, npt.NDArray[np.boo
     rank = np.ceil((count + 1) * levels[None, :] - ROUNDING).astype(np.int64)
     place = np.clip(np.minimum(rank, count) - 1, 0, None)
     return np.take_along_axis(ascending, place[:, None, :], axis=1)[:, 0, :], rank <= count
+
+
+def corrected(raw: Floats, *, own: Floats, exact: npt.NDArray[np.bool_], fleet: Floats) -> Doubles:
+    """Shift what engines say, [V, steps, Q], and bring it into the form that is issued.
+
+    ``own`` and ``exact`` [V, Q] are what ``offsets`` returned, ``fleet`` [V, Q] the offsets of the whole fleet in the
+    unit of the series. Never negative, rounded, and ascending with the level: crossing quantiles are sorted, which
+    never makes them worse (Chernozhukov, Fernandez-Val and Galichon, Econometrica 2010).
+    """
+    with needs("numpy"):
+        import numpy as np
+    known = ~np.isnan(own)
+    # An own correction that rests on too few errors for its level is at least the fleet's.
+    offset = np.where(known & ~exact, np.fmax(own, fleet), own)
+    offset = np.where(known, offset, np.nan_to_num(fleet, nan=0.0))
+    values = np.maximum(raw.astype(np.float64) + offset[:, None, :], 0.0)
+    return np.asarray(np.sort(np.round(values, DECIMALS), axis=2), dtype=np.float64)
 
 
 class FleetErrors:

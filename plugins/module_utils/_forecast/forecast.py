@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from .._core.clock import format_utc
 from .._core.needs import needs
 from .._core.units import PPM
-from .._records.forecast import COLUMNS, TARGET_MAXIMUM, Choice
+from .._records.forecast import COLUMNS, JOINED_BY, TARGET_MAXIMUM, Choice
 from .._records.series import METRICS
-from .conformal import FleetErrors
-from .engines import ENGINES, Engine
-from .grid import SECOND_US, Past, Span, past
+from .conformal import FleetErrors, corrected
+from .engines import COSTLY, ENGINES, Engine
+from .grid import SECOND_US, Past, Span, level_of, past
 from .request import EPOCH, Request
-from .select import Selection, Shape, select
+from .select import Only, Selection, Shape, attempt, select
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,29 +30,23 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     Floats = npt.NDArray[np.float32]
-    Flags = npt.NDArray[np.bool_]
     Doubles = npt.NDArray[np.float64]
-
-DECIMALS = 3  # of values: a thousandth of a millicore or MiB is beyond any meaning
+    Integers = npt.NDArray[np.int64]
 
 
 def make_forecast(
     tables: Iterable[pa.Table], request: Request, *, unique_ids: Sequence[str], engines: Sequence[Engine] = ENGINES
-) -> tuple[pa.Table, tuple[Choice, ...]]:
+) -> tuple[pa.Table, tuple[Choice, ...], tuple[str, ...]]:
     """Forecast every metric of the request for each VM.
 
     ``tables`` are interval rows in tables of whole VMs; only one is held at a time, and how the VMs are dealt out to
     them changes nothing. Returns the rows (``_records.forecast.COLUMNS``, sorted by VM, metric, ds, quantile; values
-    never negative, never NaN, ascending with the quantile) and one choice per VM and metric; a VM without history has
-    no rows, and a choice with engine "". Raises ``forecast.request``.
+    never negative, never NaN, ascending with the quantile), one choice per VM and metric, and warnings; a VM without
+    history has no rows, and a choice with engine "". A costly engine is tried for the first ``request.costly_vms`` of
+    ``unique_ids`` alone. Raises ``forecast.request``, ``forecast.rows``.
     """
     request.check()
-    with needs("numpy"):
-        import numpy as np
-    levels = np.array([float(quantile) for quantile in request.quantiles])
-    shape = Shape(
-        request.interval_s, request.lead_s // request.interval_s, request.horizon_s // request.interval_s, levels
-    )
+    shape = shape_of(request)
     span = Span(
         cutoff_us=(request.cutoff - EPOCH) // timedelta(microseconds=1),
         series_interval_s=request.series_interval_s,
@@ -65,17 +59,63 @@ def make_forecast(
         for metric in request.metrics:
             known = past(table, metric=metric, target=request.target, span=span)
             if known.unique_ids:
-                chosen = select(known.values, shape, engines=engines)
-                scale = _scale(known.values)
-                fleet[metric].add(chosen.naive_errors, scale)
-                parts.append(_lean(metric, scale, known, chosen))
-    found = [_finished(part, fleet[part.metric].offsets(levels), request, engines) for part in parts]
+                trials = attempt(
+                    known.values, shape, engines=bounded(engines, known.unique_ids, request, unique_ids=unique_ids)
+                )
+                scale = level_of(known.values)
+                fleet[metric].add(trials[0].naive_errors, scale)
+                complete = [trial.complete.tolist() for trial in trials]
+                parts.append(_Part(metric, scale, _lean(known), select(trials), complete))
+    tried = frozenset(_tried(request, unique_ids))
+    found = [_finished(part, fleet[part.metric].offsets(shape.levels), request, engines, tried) for part in parts]
     choices = {(choice.unique_id, choice.metric): choice for part in found for choice in part.choices}
     for unique_id in unique_ids:
         for metric in request.metrics:
             if (unique_id, metric) not in choices:
                 choices[unique_id, metric] = Choice(unique_id, metric, "", "no history", 0, 0, "", -1)
-    return _table(found, request, engines), tuple(choices[key] for key in sorted(choices))
+    silent = sum(part.silent for part in found)
+    warnings = bound_warnings(engines, request, unique_ids=unique_ids) + (
+        (f"A costly engine gave no forecast for {silent} series; the others speak for them.",) if silent else ()
+    )
+    return _table(found, request, engines), tuple(choices[key] for key in sorted(choices)), warnings
+
+
+def shape_of(request: Request) -> Shape:
+    """Return the request in steps."""
+    with needs("numpy"):
+        import numpy as np
+    return Shape(
+        request.interval_s,
+        request.lead_s // request.interval_s,
+        request.horizon_s // request.interval_s,
+        np.array([float(quantile) for quantile in request.quantiles]),
+    )
+
+
+def bounded(
+    engines: Sequence[Engine], rows: Sequence[str], request: Request, *, unique_ids: Sequence[str]
+) -> list[Engine]:
+    """Confine the costly engines to the rows of VMs that they are tried for."""
+    with needs("numpy"):
+        import numpy as np
+    tried = _tried(request, unique_ids)
+    places = np.array([place for place, unique_id in enumerate(rows) if unique_id in tried], dtype=np.int64)
+    return [Only(engine, places) if engine in COSTLY else engine for engine in engines]
+
+
+def bound_warnings(engines: Sequence[Engine], request: Request, *, unique_ids: Sequence[str]) -> tuple[str, ...]:
+    """Say which engines were not tried for everyone."""
+    if len(unique_ids) <= request.costly_vms:
+        return ()
+    return tuple(
+        f"{engine.name} was tried for {request.costly_vms} of {len(unique_ids)} VMs, the first by unique_id."
+        for engine in engines
+        if engine in COSTLY
+    )
+
+
+def _tried(request: Request, unique_ids: Sequence[str]) -> set[str]:
+    return set(sorted(unique_ids)[: request.costly_vms])
 
 
 @dataclass(frozen=True)
@@ -86,63 +126,71 @@ class _Part:
     scale: Floats  # [V]
     past: Past
     chosen: Selection
+    complete: list[list[bool]]  # [engines][V], whether each engine says every step
 
 
 @dataclass(frozen=True)
 class _Finished:
     metric: str
     unique_ids: list[str]
-    engine: npt.NDArray[np.int64]  # [V]
+    engine: Integers  # [V, Q]
     values: Doubles  # [V, steps, Q]
     choices: list[Choice]
+    silent: int  # series for which a costly engine was tried and has no forecast
 
 
-def _finished(part: _Part, fleet: Floats, request: Request, engines: Sequence[Engine]) -> _Finished:
+def _finished(
+    part: _Part, fleet: Floats, request: Request, engines: Sequence[Engine], tried: frozenset[str]
+) -> _Finished:
     """Correct and order the quantiles, and say why."""
     with needs("numpy"):
         import numpy as np
     chosen, known = part.chosen, part.past
-    fleet_offset = part.scale[:, None] * fleet[None, :]
-    own: Flags = ~np.isnan(chosen.offset)
-    # An own correction that rests on too few errors for its level is at least the fleet's.
-    offset = np.where(own & ~chosen.exact, np.fmax(chosen.offset, fleet_offset), chosen.offset)
-    offset = np.where(own, offset, np.nan_to_num(fleet_offset, nan=0.0))
-    values: Doubles = np.maximum(chosen.raw.astype(np.float64) + offset[:, None, :], 0.0)
-    values = np.round(np.maximum.accumulate(values, axis=2), DECIMALS).astype(np.float64)
+    values = corrected(chosen.raw, own=chosen.offset, exact=chosen.exact, fleet=part.scale[:, None] * fleet[None, :])
+    scored = np.all(~np.isnan(chosen.offset), axis=1).tolist()
     correction = "not corrected" if np.isnan(fleet).any() else "corrected by the errors of the fleet"
-    now_us = (request.now - EPOCH) // timedelta(microseconds=1)
-    until = np.minimum(known.observed_until_us, now_us).tolist()
+    until = np.minimum(known.observed_until_us, (request.now - EPOCH) // timedelta(microseconds=1)).tolist()
     names = [engine.name for engine in engines]
-    choices = [
-        Choice(
-            unique_id=unique_id,
-            metric=part.metric,
-            engine=names[engine],
-            reason=(
-                f"{names[engine]}: pinball {ratio:.2f} of naive over {origins} origins"
-                if scored
-                else f"{names[engine]}: too short a history to compare engines, {correction}"
+    costly = [place for place, engine in enumerate(engines) if engine in COSTLY]
+    engine, ratio, origins = chosen.engine.tolist(), chosen.ratio.tolist(), chosen.origins.min(axis=1).tolist()
+    choices, silent = [], 0
+    for row, unique_id in enumerate(known.unique_ids):
+        spoken = [names[place] for place in engine[row]]
+        reason = (
+            _comparison(spoken, ratio[row], request.quantiles, origins[row])
+            if scored[row]
+            else f"{names[0]}: too short a history to compare engines, {correction}"
+        )
+        missing = [names[place] for place in costly if unique_id in tried and not part.complete[place][row]]
+        silent += bool(missing)
+        choices.append(
+            Choice(
+                unique_id=unique_id,
+                metric=part.metric,
+                engine=JOINED_BY.join(dict.fromkeys(spoken)),
+                reason=reason
+                + "".join(f"; {name} gave no forecast" for name in missing)
+                + _basis(request.target, int(known.maxima_ppm[row])),
+                history_s=int(known.history_s[row]),
+                coverage_ppm=int(known.known_ppm[row]),
+                observed_until=format_utc(EPOCH + timedelta(microseconds=until[row])),
+                recent_maximum=int(np.ceil(known.recent_maximum[row])),
             )
-            + _basis(request.target, maxima),
-            history_s=history_s,
-            coverage_ppm=known_ppm,
-            observed_until=format_utc(EPOCH + timedelta(microseconds=end)),
-            recent_maximum=recent,
         )
-        for unique_id, engine, ratio, origins, scored, maxima, history_s, known_ppm, end, recent in zip(
-            known.unique_ids,
-            chosen.engine.tolist(),
-            chosen.ratio.tolist(),
-            chosen.origins.tolist(),
-            np.all(own, axis=1).tolist(),
-            known.maxima_ppm.tolist(),
-            known.history_s.tolist(),
-            known.known_ppm.tolist(),
-            until,
-            np.ceil(known.recent_maximum).astype(np.int64).tolist(),
-        )
+    return _Finished(part.metric, known.unique_ids, chosen.engine, values, choices, silent)
+
+
+def _comparison(spoken: Sequence[str], ratios: Sequence[float], quantiles: Sequence[str], origins: int) -> str:
+    """Say who speaks at which quantile, and how good that was: its pinball loss as a share of naive's."""
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(spoken):
+        places.setdefault(name, []).append(place)
+    parts = [
+        f"{name} at {', '.join(quantiles[place] for place in at)}"
+        f" (pinball {', '.join(f'{ratios[place]:.2f}' for place in at)} of naive)"
+        for name, at in places.items()
     ]
-    return _Finished(part.metric, known.unique_ids, chosen.engine, values, choices)
+    return f"{'; '.join(parts)}, over {origins} origins"
 
 
 def _basis(target: str, maxima_ppm: int) -> str:
@@ -151,22 +199,11 @@ def _basis(target: str, maxima_ppm: int) -> str:
     return f"; the maximum is known for {maxima_ppm * 100 // PPM} % of the intervals, else the mean stands in"
 
 
-def _scale(values: Floats) -> Floats:
-    """Level of each series [V]: its mean, at least one unit."""
+def _lean(known: Past) -> Past:
+    """Let go of the past: what stays until the end of a large fleet must be small."""
     with needs("numpy"):
         import numpy as np
-    known = ~np.isnan(values)
-    total = np.where(known, values, np.float32(0)).sum(axis=1, dtype=np.float64)
-    mean: Doubles = total / np.maximum(np.count_nonzero(known, axis=1), 1)
-    return np.maximum(mean, 1.0).astype(np.float32)
-
-
-def _lean(metric: str, scale: Floats, known: Past, chosen: Selection) -> _Part:
-    """Let go of past and errors: what stays until the end of a large fleet must be small."""
-    with needs("numpy"):
-        import numpy as np
-    nothing = np.empty((0, 0), dtype=np.float32)
-    return _Part(metric, scale, replace(known, values=nothing), replace(chosen, naive_errors=nothing))
+    return replace(known, values=np.empty((0, 0), dtype=np.float32))
 
 
 def _table(found: Sequence[_Finished], request: Request, engines: Sequence[Engine]) -> pa.Table:
@@ -205,6 +242,6 @@ def _table(found: Sequence[_Finished], request: Request, engines: Sequence[Engin
         "ds": pa.array(np.tile(np.repeat(ds_us, quantiles), len(keys)), time),
         "quantile": each(np.tile(np.arange(quantiles, dtype=np.int32), len(keys) * steps), request.quantiles),
         "value": pa.array(values.reshape(-1)),
-        "engine": each(np.repeat(spoken, series), [engine.name for engine in engines]),
+        "engine": each(np.repeat(spoken, steps, axis=0).reshape(-1), [engine.name for engine in engines]),
     }
     return pa.table([columns[name] for name in COLUMNS], schema=schema)

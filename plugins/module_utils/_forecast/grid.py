@@ -63,49 +63,55 @@ class Past:
 
 
 def past(table: pa.Table, *, metric: str, target: str, span: Span) -> Past:
-    """Lay out one metric of a table of interval rows (each key once). Rows outside the span are ignored.
+    """Lay out one metric of a table of interval rows. Rows outside the span are ignored; a null is not known.
 
     For the maximum an interval counts with its maximum where that is known, else with its mean. A forecast interval
-    takes the maximum, or mean, of what is known inside it. Raises ``forecast.rows`` for rows of another interval.
+    takes the maximum, or mean, of what is known inside it. Raises ``forecast.rows`` for rows of another interval, for
+    two rows of one VM and time, and for what is negative or no number.
     """
     with needs("numpy", "pyarrow"):
         import numpy as np
         import pyarrow as pa
     metrics, of = _words(table["metric"])
+    rows = np.flatnonzero(of == metrics.index(metric)) if metric in metrics else np.empty(0, dtype=np.int64)
+    slot = table["ds"].cast(pa.int64()).to_numpy()[rows] - span.start_us
+    slot //= span.series_interval_s * SECOND_US
+    mean, maximum = _numbers(table["mean"], rows), _numbers(table["maximum"], rows)
+    has_maximum = ~np.isnan(maximum)
+    peak = np.where(has_maximum, maximum, mean)
+    wanted = (slot >= 0) & (slot < span.slots) & ~np.isnan(peak)
+    if not wanted.all():
+        rows, slot, mean, peak, has_maximum = (of_all[wanted] for of_all in (rows, slot, mean, peak, has_maximum))
+    if (table["interval_s"].to_numpy()[rows] != span.series_interval_s).any():
+        raise _bad(f"The series hold other intervals than {span.series_interval_s} s.")
+    if (mean < 0).any() or (peak < 0).any() or np.isinf(peak).any():
+        raise _bad(f"A value of {metric} is negative or infinite.")
     vms, vm = _words(table["unique_id"])
-    slot = (table["ds"].cast(pa.int64()).to_numpy() - span.start_us) // (span.series_interval_s * SECOND_US)
-    wanted = (slot >= 0) & (slot < span.slots)
-    wanted &= of == (metrics.index(metric) if metric in metrics else len(metrics))
-    if (table["interval_s"].to_numpy()[wanted] != span.series_interval_s).any():
-        raise HeadroomError(
-            "forecast.rows",
-            f"The series hold other intervals than {span.series_interval_s} s.",
-            advice="Read one interval length from the store.",
-        )
-    present = np.flatnonzero(np.bincount(vm[wanted], minlength=len(vms)))
+    vm = vm[rows]
+    present = np.flatnonzero(np.bincount(vm, minlength=len(vms)))
     ascending = sorted(present.tolist(), key=vms.__getitem__)
     unique_ids = [vms[code] for code in ascending]
     row = np.empty(len(vms), dtype=np.int64)
     row[ascending] = np.arange(len(ascending))
-    place = row[vm[wanted]] * span.slots + slot[wanted]
-    mean, maximum = table["mean"].to_numpy()[wanted], table["maximum"].to_numpy()[wanted]  # null becomes NaN
-    has_maximum = ~np.isnan(maximum)
+    place = row[vm] * span.slots + slot
 
     def grid(column: npt.NDArray[np.float64]) -> Floats:
         cells = np.full(len(unique_ids) * span.slots, np.nan, dtype=np.float32)
         cells[place] = column
         return cells.reshape(len(unique_ids), span.slots)
 
-    peak = grid(np.where(has_maximum, maximum, mean))
-    known = ~np.isnan(peak)
+    peaks = grid(peak)
+    known = ~np.isnan(peaks)
     count = np.count_nonzero(known, axis=1)
+    if int(count.sum()) != len(place):
+        raise _bad(f"Two rows hold {metric} of one VM at one time.")
     first = np.argmax(known, axis=1)
     last = span.slots - 1 - np.argmax(known[:, ::-1], axis=1)
-    maxima = np.bincount(place[has_maximum] // span.slots, minlength=len(unique_ids))
+    maxima = count if has_maximum.all() else np.bincount(place[has_maximum] // span.slots, minlength=len(unique_ids))
     hour = np.maximum(last[:, None] - np.arange(max(1, HOUR_S // span.series_interval_s)), 0)
     blocks = (len(unique_ids), span.columns, span.per_column)
     if target == TARGET_MAXIMUM:
-        values = np.fmax.reduce(peak.reshape(blocks), axis=2)
+        values = peaks if span.per_column == 1 else np.fmax.reduce(peaks.reshape(blocks), axis=2)
     else:
         means = grid(mean).reshape(blocks)
         number = np.count_nonzero(~np.isnan(means), axis=2)
@@ -118,7 +124,33 @@ def past(table: pa.Table, *, metric: str, target: str, span: Span) -> Past:
         maxima_ppm=maxima * PPM // np.maximum(count, 1),
         history_s=(last - first + 1) * span.series_interval_s,
         observed_until_us=span.start_us + (last + 1) * span.series_interval_s * SECOND_US,
-        recent_maximum=np.fmax.reduce(np.take_along_axis(peak, hour, axis=1), axis=1),
+        recent_maximum=np.fmax.reduce(np.take_along_axis(peaks, hour, axis=1), axis=1),
+    )
+
+
+def level_of(values: Floats) -> Floats:
+    """Level of each series [V]: its mean, at least one unit."""
+    with needs("numpy"):
+        import numpy as np
+    known = ~np.isnan(values)
+    total = np.where(known, values, np.float32(0)).sum(axis=1, dtype=np.float64)
+    mean = total / np.maximum(np.count_nonzero(known, axis=1), 1)
+    return np.asarray(np.maximum(mean, 1.0), dtype=np.float32)
+
+
+def _numbers(column: pa.ChunkedArray, rows: Integers) -> npt.NDArray[np.float64]:
+    """Values of these rows, null as NaN. Raises ``forecast.rows`` for a NaN that is a value."""
+    with needs("numpy"):
+        import numpy as np
+    values: npt.NDArray[np.float64] = column.to_numpy()
+    if np.count_nonzero(np.isnan(values)) != column.null_count:
+        raise _bad("A value is NaN.")
+    return values[rows]
+
+
+def _bad(why: str) -> HeadroomError:
+    return HeadroomError(
+        "forecast.rows", why, advice="Write telemetry with telemetry_collect, or with rows as it writes them."
     )
 
 

@@ -28,6 +28,7 @@ class Request:
     target: str = TARGET_MAXIMUM
     history_s: int = 28 * DAY_S
     series_interval_s: int = 300
+    costly_vms: int = 50  # most VMs for which a costly engine is tried
 
     @property
     def cutoff(self) -> datetime:
@@ -64,6 +65,7 @@ class Request:
                 whole and (self.lead_s < 0 or self.lead_s % interval_s != 0),
                 f"The lead of {self.lead_s} s is no multiple of the interval of {interval_s} s.",
             ),
+            (self.costly_vms < 0, f"{self.costly_vms} VMs for the costly engines are fewer than none."),
             (self.history_s < interval_s, f"The history of {self.history_s} s is shorter than an interval."),
             (self.now.tzinfo is None, f"The time {self.now} has no zone."),
         ):

@@ -1,12 +1,14 @@
 # Copyright: (c) 2026, Headroom contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which engine speaks for which series: the one that would have served it best at past origins.
+"""Which engine speaks for which series and quantile: the one that would have served it best at past origins.
 
 All engines forecast from the same rolling origins, ``SPACING_S`` apart, so that within a week they visit every hour of
 the day. What is scored is the forecast as it would be issued, that is conformally corrected: every other origin
-corrects the rest, and the reverse. The score is the pinball loss, summed over origins, steps and levels, relative to
-that of the first engine, naive, on the same points (a relative measure compares across scales: Hyndman and Koehler,
-IJF 2006).
+corrects the rest, and the reverse. The score is the pinball loss, summed over origins and steps, relative to that of
+the first engine, naive, on the same points (a relative measure compares across scales: Hyndman and Koehler, IJF 2006).
+
+Each quantile has its own choice: what foresees the next value best is rarely what bounds it best, and a loss summed
+over quantiles lets the one spoil the other. The chosen quantiles may cross; ``conformal.corrected`` puts them in order.
 
 A series with fewer than ``LEAST_ORIGINS`` scored origins keeps naive, to be corrected with the errors of the whole
 fleet. An engine that cannot say every step is not chosen. Of equal scores the engine that stands first wins.
@@ -28,12 +30,14 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Floats = npt.NDArray[np.float32]
+    Doubles = npt.NDArray[np.float64]
     Integers = npt.NDArray[np.int64]
     Flags = npt.NDArray[np.bool_]
 
 ORIGINS = 24
 SPACING_S = 7 * 3600  # 24 of them are a week, and 7 is prime to 24: one origin in each hour of the day
 LEAST_ORIGINS = 8
+SCORED_STEPS = 6  # of a long horizon; neighbours err alike, so that more cost time and tell little
 
 
 @dataclass(frozen=True)
@@ -43,82 +47,130 @@ class Shape:
     interval_s: int
     lead: int  # steps between the end of the past and the first one forecast
     steps: int
-    levels: npt.NDArray[np.float64]  # [Q], ascending
+    levels: Doubles  # [Q], ascending
+
+    @property
+    def scored(self) -> list[int]:
+        """The steps that are scored, evenly spread up to the last."""
+        count = min(self.steps, SCORED_STEPS)
+        return [(place + 1) * self.steps // count - 1 for place in range(count)]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one engine says of V series, and how it did at past origins."""
+
+    raw: Floats  # [V, steps, Q], from the end of the past; NaN: nothing is known
+    complete: Flags  # [V], whether raw says every step
+    errors: Floats  # [V, O, S, Q], truth less forecast at the scored steps; NaN where either is unknown
+    loss: Floats  # [V, O, S, Q], of the corrected forecast
+    offset: Floats  # [V, Q], the series' own correction; NaN: too few origins
+    exact: Flags  # [V, Q], whether its own errors are enough for the level
+
+    @property
+    def naive_errors(self) -> Floats:
+        """Of naive, for the fleet's correction, [V, N]: it says the same at every level."""
+        return self.errors[..., 0].reshape(len(self.errors), self.errors.shape[1] * self.errors.shape[2])
 
 
 @dataclass(frozen=True)
 class Selection:
     """The outcome for V series."""
 
-    engine: Integers  # [V], place in the list of engines
-    ratio: Floats  # [V], pinball loss relative to naive
-    origins: Integers  # [V], on how many origins the ratio rests
-    raw: Floats  # [V, steps, Q], what the chosen engine says; NaN: nothing is known
+    engine: Integers  # [V, Q], place in the list of engines
+    ratio: Floats  # [V, Q], pinball loss relative to naive
+    origins: Integers  # [V, Q], on how many origins the ratio rests
+    raw: Floats  # [V, steps, Q], what the chosen engines say; NaN: nothing is known
     offset: Floats  # [V, Q], the series' own correction; NaN: too few origins
     exact: Flags  # [V, Q], whether its own errors are enough for the level
-    naive_errors: Floats  # [V, N], for the fleet's correction; naive says the same at every level
-
-
-def select(past: Floats, shape: Shape, *, engines: Sequence[Engine]) -> Selection:
-    """Choose for each series of ``past`` [V, T], NaN where unknown. The first engine is yardstick and fallback."""
-    with needs("numpy"):
-        import numpy as np
-    ends = _origins(past.shape[1], shape)
-    truth = np.empty((len(past), len(ends), shape.steps), dtype=np.float32)
-    for place, end in enumerate(ends):
-        truth[:, place] = past[:, end + shape.lead : end + shape.lead + shape.steps]
-    yardstick = _trial(engines[0], past, truth, ends, shape)
-    offset, exact = offsets(_flat(yardstick.errors), shape.levels)
-    origins = _scored_origins(~np.isnan(yardstick.loss))
-    best = Selection(
-        engine=np.zeros(len(past), dtype=np.int64),
-        ratio=np.ones(len(past), dtype=np.float32),
-        origins=origins,
-        raw=yardstick.raw.copy(),
-        offset=np.where((origins >= LEAST_ORIGINS)[:, None], offset, np.float32(np.nan)),
-        exact=exact,
-        naive_errors=yardstick.errors[..., 0].reshape(len(past), -1),
-    )
-    for place, engine in enumerate(engines[1:], start=1):
-        trial = _trial(engine, past, truth, ends, shape)
-        both = ~np.isnan(trial.loss) & ~np.isnan(yardstick.loss)
-        own, naive = _total(trial.loss, both), _total(yardstick.loss, both)
-        ratio = np.divide(own, naive, out=np.where(own > 0, np.inf, 1.0), where=naive > 0).astype(np.float32)
-        origins = _scored_origins(both)
-        complete = np.isfinite(trial.raw).all(axis=(1, 2))
-        better = np.flatnonzero((origins >= LEAST_ORIGINS) & complete & (ratio < best.ratio))
-        if len(better):
-            best.engine[better], best.ratio[better], best.origins[better] = place, ratio[better], origins[better]
-            best.raw[better] = trial.raw[better]
-            best.offset[better], best.exact[better] = offsets(_flat(trial.errors[better]), shape.levels)
-    return best
 
 
 @dataclass(frozen=True)
-class _Trial:
-    errors: Floats  # [V, O, steps, Q], truth less forecast; NaN where either is unknown
-    loss: Floats  # [V, O, steps], of the corrected forecast, summed over levels
-    raw: Floats  # [V, steps, Q], from the end of the past
+class Only:
+    """An engine for some rows of a past; of the others it says nothing."""
+
+    engine: Engine
+    rows: Integers
+
+    @property
+    def name(self) -> str:
+        """Of the engine."""
+        return self.engine.name
+
+    def forecast(self, past: Floats, ends: Sequence[int], *, steps: int, levels: Doubles, interval_s: int) -> Floats:
+        """See Engine."""
+        with needs("numpy"):
+            import numpy as np
+        value = np.full((len(past), len(ends), steps, len(levels)), np.nan, dtype=np.float32)
+        value[self.rows] = self.engine.forecast(
+            past[self.rows], ends, steps=steps, levels=levels, interval_s=interval_s
+        )
+        return value
 
 
-def _trial(engine: Engine, past: Floats, truth: Floats, ends: Sequence[int], shape: Shape) -> _Trial:
+def attempt(past: Floats, shape: Shape, *, engines: Sequence[Engine]) -> list[Trial]:
+    """Try each engine on each series of ``past`` [V, T], NaN where unknown."""
     with needs("numpy"):
         import numpy as np
-    errors = np.empty((*truth.shape, len(shape.levels)), dtype=np.float32)
+    ends = _origins(past.shape[1], shape)
+    scored = [shape.lead + step for step in shape.scored]
+    truth = np.empty((len(past), len(ends), len(scored)), dtype=np.float32)
     for place, end in enumerate(ends):
-        np.subtract(truth[:, place, :, None], _forecast(engine, past[:, :end], shape), out=errors[:, place])
-    loss = np.full(truth.shape, np.nan, dtype=np.float32)
+        truth[:, place] = past[:, [end + step for step in scored]]
+    return [_trial(engine, past, truth, ends, shape) for engine in engines]
+
+
+def select(trials: Sequence[Trial]) -> Selection:
+    """Choose for each series and level. The first engine is yardstick and fallback."""
+    with needs("numpy"):
+        import numpy as np
+    naive = trials[0]
+    known = ~np.isnan(naive.loss[..., 0])
+    shape = naive.offset.shape
+    best = Selection(
+        engine=np.zeros(shape, dtype=np.int64),
+        ratio=np.ones(shape, dtype=np.float32),
+        origins=np.repeat(_scored_origins(known)[:, None], shape[1], axis=1),
+        raw=naive.raw.copy(),
+        offset=naive.offset.copy(),
+        exact=naive.exact.copy(),
+    )
+    for place, trial in enumerate(trials[1:], start=1):
+        both = known & ~np.isnan(trial.loss[..., 0])
+        own, yardstick = _total(trial.loss, both), _total(naive.loss, both)
+        ratio = np.divide(own, yardstick, out=np.where(own > 0, np.inf, 1.0), where=yardstick > 0).astype(np.float32)
+        origins = _scored_origins(both)
+        fit = (origins >= LEAST_ORIGINS) & trial.complete
+        better = fit[:, None] & (ratio < best.ratio)
+        series, level = np.nonzero(better)
+        best.engine[better], best.ratio[better], best.origins[better] = place, ratio[better], origins[series]
+        best.raw[series, :, level] = trial.raw[series, :, level]
+        best.offset[better], best.exact[better] = trial.offset[better], trial.exact[better]
+    return best
+
+
+def _trial(engine: Engine, past: Floats, truth: Floats, ends: Sequence[int], shape: Shape) -> Trial:
+    with needs("numpy"):
+        import numpy as np
+    (raw,) = np.moveaxis(_forecast(engine, past, [past.shape[1]], shape), 1, 0)
+    errors = np.empty((*truth.shape, len(shape.levels)), dtype=np.float32)
+    if ends:
+        np.subtract(truth[..., None], _forecast(engine, past, ends, shape)[:, :, shape.scored], out=errors)
+    loss = np.empty_like(errors)
     levels = shape.levels.astype(np.float32)
     for half in (0, 1):
         offset, _unused = offsets(_flat(errors[:, 1 - half :: 2]), shape.levels)
         corrected = errors[:, half::2] - offset[:, None, None, :]
-        loss[:, half::2] = np.maximum(levels * corrected, (levels - 1) * corrected).sum(axis=-1)
-    return _Trial(errors, loss, _forecast(engine, past, shape))
+        loss[:, half::2] = np.maximum(levels * corrected, (levels - 1) * corrected)
+    offset, exact = offsets(_flat(errors), shape.levels)
+    offset[_scored_origins(~np.isnan(loss[..., 0])) < LEAST_ORIGINS] = np.nan
+    return Trial(raw, np.isfinite(raw).all(axis=(1, 2)), errors, loss, offset, exact)
 
 
-def _forecast(engine: Engine, past: Floats, shape: Shape) -> Floats:
+def _forecast(engine: Engine, past: Floats, ends: Sequence[int], shape: Shape) -> Floats:
     steps = shape.lead + shape.steps
-    return engine.forecast(past, steps=steps, levels=shape.levels, interval_s=shape.interval_s)[:, shape.lead :]
+    value = engine.forecast(past, ends, steps=steps, levels=shape.levels, interval_s=shape.interval_s)
+    return value[:, :, shape.lead :]
 
 
 def _origins(known: int, shape: Shape) -> list[int]:
@@ -129,16 +181,15 @@ def _origins(known: int, shape: Shape) -> list[int]:
 
 
 def _flat(errors: Floats) -> Floats:
-    """[V, O, steps, Q] to [V, O * steps, Q]."""
+    """[V, O, S, Q] to [V, O * S, Q]."""
     return errors.reshape(len(errors), errors.shape[1] * errors.shape[2], errors.shape[3])
 
 
-def _total(loss: Floats, where: Flags) -> npt.NDArray[np.float64]:
-    """Sum per series; each row on its own, so that no series' score depends on its neighbours."""
+def _total(loss: Floats, where: Flags) -> Doubles:
+    """Sum per series and level; each row on its own, so that no series' score depends on its neighbours."""
     with needs("numpy"):
         import numpy as np
-    flat = np.where(where, loss, np.float32(0)).reshape(len(loss), loss.shape[1] * loss.shape[2])
-    return np.asarray(flat.sum(axis=1, dtype=np.float64))
+    return np.asarray(_flat(np.where(where[..., None], loss, np.float32(0))).sum(axis=1, dtype=np.float64))
 
 
 def _scored_origins(where: Flags) -> Integers:

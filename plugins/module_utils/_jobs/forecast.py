@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Optional
 
 from .._core.clock import format_utc
 from .._core.errors import HeadroomError
-from .._forecast.engines import ENGINES
+from .._forecast.engines import ENGINES, Engine
 from .._forecast.forecast import make_forecast
 from .._forecast.request import Request
-from .._records.forecast import Forecast
+from .._records.forecast import JOINED_BY, Forecast
 from .._records.series import Series
 from .._store.artifacts import ArtifactStore
 from .._store.series import SeriesStore
@@ -30,7 +30,7 @@ class Forecasted:
     digest: str  # of the forecast
     series: str  # digest of the series header
     rows: int
-    engines: dict[str, int]  # how many series each engine speaks for; "" for those without history
+    engines: dict[str, int]  # for how many series each engine speaks at some quantile; "": those without history
     warnings: tuple[str, ...]
 
 
@@ -41,6 +41,7 @@ def forecast(
     series: SeriesStore,
     unique_ids: Sequence[str],
     series_digest: Optional[str] = None,
+    engines: Sequence[Engine] = ENGINES,
 ) -> Forecasted:
     """Forecast these VMs once, as one fleet.
 
@@ -60,7 +61,7 @@ def forecast(
         pinned = artifacts.get(Series, series_digest)
         request = replace(request, series_interval_s=pinned.interval_s)
         scan = series.pinned(pinned)
-    table, choices = make_forecast(scan.tables(), request, unique_ids=unique_ids)
+    table, choices, notes = make_forecast(scan.tables(), request, unique_ids=unique_ids, engines=engines)
     header = scan.header()
     if pinned is not None and header != pinned:
         raise HeadroomError(
@@ -78,13 +79,12 @@ def forecast(
             horizon_s=request.horizon_s,
             interval_s=request.interval_s,
             quantiles=request.quantiles,
-            engines=tuple(engine.name for engine in ENGINES),
+            engines=tuple(engine.name for engine in engines),
             table=artifacts.put_bytes(table_bytes(table)),
             rows=table.num_rows,
             choices=choices,
         )
     )
-    engines = Counter(choice.engine for choice in choices)
-    silent = engines[""]
-    warnings = (f"{silent} of {len(choices)} series have no history.",) if silent else ()
-    return Forecasted(digest, header_digest, table.num_rows, dict(sorted(engines.items())), warnings)
+    spoken = Counter(name for choice in choices for name in choice.engine.split(JOINED_BY))
+    silent = (f"{spoken['']} of {len(choices)} series have no history.",) if spoken[""] else ()
+    return Forecasted(digest, header_digest, table.num_rows, dict(sorted(spoken.items())), silent + notes)

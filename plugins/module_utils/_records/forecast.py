@@ -10,6 +10,7 @@ from typing import ClassVar
 TARGET_MEAN = "mean"
 TARGET_MAXIMUM = "maximum"  # of each interval
 TARGETS = (TARGET_MEAN, TARGET_MAXIMUM)
+JOINED_BY = "+"  # names of engines that speak for different quantiles of one series
 
 # Columns of the table, in this order. cutoff: end of what was known; lead_s: from cutoff to the act's effect;
 # ds: START of the interval forecast; quantile as a decimal string ("0.95"); value in the metric's unit.
@@ -18,11 +19,11 @@ COLUMNS = ("unique_id", "metric", "target", "cutoff", "lead_s", "ds", "quantile"
 
 @dataclass(frozen=True)
 class Choice:
-    """Which engine spoke for one series, and why."""
+    """Which engines speak for one series, and why. The rows of the table name the engine of each quantile."""
 
     unique_id: str
     metric: str
-    engine: str
+    engine: str  # "naive", or "naive+trailing_quantile_1d" in the order of the quantiles; "": no history
     reason: str
     history_s: int  # from the first to the last known interval
     coverage_ppm: int  # share of intervals in that history that have a value

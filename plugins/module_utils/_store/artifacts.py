@@ -85,6 +85,11 @@ class ArtifactStore:
             ) from error
         return name
 
+    def url(self, digest: str) -> str:
+        """Where an object lies, or would lie, for programs that read it themselves."""
+        filesystem, root = self._places[0]
+        return str(filesystem.unstrip_protocol(_path(root, digest)))
+
     def get_bytes(self, digest: str) -> bytes:
         """Read and check. Raises ``artifact.name``, ``.missing`` and ``.edited``, and ``store.unreachable``."""
         if not _DIGEST.fullmatch(digest):

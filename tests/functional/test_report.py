@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
 from datetime import datetime, timedelta
@@ -50,9 +51,15 @@ class Cycle:
         self.check = check
         with_past = self.context(check=False)
         backfill(DEMANDS, series=with_past.series, now=NOW)
-        self.snapshot = self.run(observe)["snapshot"]
+        self.policy = policy
+        self.make_plan()
+
+    def make_plan(self, *, now: datetime = NOW) -> None:
+        """Observe, forecast and plan."""
+        self.snapshot = self.run(observe, now=now)["snapshot"]
         found = self.run(
             forecast_demand,
+            now=now,
             snapshot=self.snapshot,
             series=None,
             horizon_s=3600,
@@ -63,7 +70,8 @@ class Cycle:
             quantiles=["0.5", "0.95", "0.98"],
             target="maximum",
         )
-        self.plan = self.run(plan, snapshot=self.snapshot, forecast=found["forecast"], policy_text=policy)["plan"]
+        options = {"snapshot": self.snapshot, "forecast": found["forecast"], "policy_text": self.policy}
+        self.plan = self.run(plan, now=now, **options)["plan"]
 
     def context(self, *, check: bool | None = None, now: datetime = NOW) -> Context:
         """The surroundings of one stage."""
@@ -138,14 +146,28 @@ def test_cost_budget_and_violations_come_from_policy_journal_and_past(tmp_path: 
 def test_a_report_made_again_later_holds_the_forecast_against_use(cycle: Cycle) -> None:
     later = NOW + timedelta(hours=1)
     now = cycle.run(report, files=cycle.files(), plan=cycle.plan)
-    assert "Since then use was above" not in Path(now["html"]).read_text()
+    assert "Use was above the interval" not in Path(now["html"]).read_text()
     context = cycle.context()
     demands = {**DEMANDS, "fake/u1": Demand("busy", cpu_millicores=1500, memory_used_mib=800)}  # it surged
     surged = history(demands, start=NOW, end=later, interval_s=300)
     context.series.merge(surged)
     context.close()
     found = cycle.run(report, now=later, files=cycle.files(), plan=cycle.plan)
-    assert "Since then use was above the interval in 12 of 12 steps." in Path(found["html"]).read_text()
+    assert "Use was above the interval in 12 of 12 steps forecast and known." in Path(found["html"]).read_text()
+
+
+def test_the_next_cycle_shows_what_the_one_before_expected(cycle: Cycle) -> None:
+    later = NOW + timedelta(minutes=30)
+    context = cycle.context()
+    context.series.merge(history(DEMANDS, start=NOW, end=later, interval_s=300))
+    context.close()
+    cycle.make_plan(now=later)
+    cycle.make_plan(now=later)  # once more from the same: the one before stays the one before
+    found = cycle.run(report, now=later, files=cycle.files(), plan=cycle.plan)
+    html = Path(found["html"]).read_text()
+    assert re.search(r"Use was above the interval in \d of 6 steps forecast and known", html)
+    chart = html[html.index('<article class="card" id="chart:fake/u0"') :]
+    assert chart[: chart.index("</svg>")].count('class="band-next"') == 2
 
 
 def test_a_plan_alone_and_a_snapshot_alone_can_be_reported_on(cycle: Cycle) -> None:

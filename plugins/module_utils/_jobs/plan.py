@@ -68,10 +68,12 @@ def plan(
         policy_digest=policy_digest,
     )
     digest = context.artifacts.put(made)
-    name = f"plan/{digest_of({'scope': list(made.scope), 'policy': policy_digest})}"
+    scope_name = scope_digest(made)
     with context.database.transaction() as connection:
-        last = references.get(connection, name)
-        references.put(context.database, connection, name, digest)
+        last = references.get(connection, f"plan/{scope_name}")
+        references.put(context.database, connection, f"plan/{scope_name}", digest)
+        if last and last != digest:
+            references.put(context.database, connection, f"before/{scope_name}", last)
     changed = not last or _acts(context.artifacts.get(Plan, last).actions) != _acts(made.actions)
     return Result(
         changed=changed,
@@ -80,6 +82,20 @@ def plan(
         after=after_text(made),
         warnings=(*made.warnings, *_missing_warning(missing), *_opposed_warnings(context, made, digest)),
     )
+
+
+def scope_digest(made: Plan) -> str:
+    """What plans of one scope and policy have in common: "plan/" and this names the last, "before/" the one before."""
+    return digest_of({"scope": list(made.scope), "policy": made.policy})
+
+
+def plan_before(context: Context, made: Plan, digest: str) -> Optional[Plan]:
+    """The plan before this one, if this is the last of its scope and policy, and the one before is still kept."""
+    scope_name = scope_digest(made)
+    with context.database.transaction() as connection:
+        last = references.get(connection, f"plan/{scope_name}")
+        before = references.get(connection, f"before/{scope_name}")
+    return context.artifacts.get(Plan, before) if before and last == digest else None
 
 
 def read_policy(context: Context, text: str, name: str) -> tuple[SizingPolicy, str]:

@@ -21,7 +21,7 @@ from .._records.series import Series
 from .._records.snapshot import Snapshot
 from .._records.vm import GROW, RESOURCES, SHRINK
 from .._report.cards import MOST_CARDS
-from .._report.curves import read_curves
+from .._report.curves import Expectation, read_curves
 from .._report.facts import METRIC_OF, BudgetUse, Facts, Held, Owed
 from .._report.markdown import markdown as markdown_text
 from .._report.metrics import metrics as metrics_text
@@ -31,6 +31,7 @@ from .._report.violations import LIMITS, Violations, find_violations
 from .._store import budgets, holds, journal, killswitch
 from .._store.tables import table_from_bytes
 from .context import Result
+from .plan import plan_before
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -154,15 +155,27 @@ def _with_state(context: Context, facts: Facts) -> Facts:
 def _with_past(context: Context, facts: Facts, forecast: Forecast, ids: frozenset[str], warnings: list[str]) -> Facts:
     """Add the curves of these VMs and the violations of all; where the past cannot be read, the forecast alone."""
     series = context.artifacts.get(Series, forecast.series)
-    future = table_from_bytes(context.artifacts.get_bytes(forecast.table)) if ids else None
+    future = Expectation(forecast, table_from_bytes(context.artifacts.get_bytes(forecast.table))) if ids else None
+    earlier = _earlier(context, facts) if ids else None
     past, violations = None, None
     try:
         past = _past(context, forecast, series, ids) if ids else None
         violations = _violations(context, facts.snapshot, forecast, series)
     except HeadroomError as error:
         warnings.append(f"The report is without the past: {error}")
-    curves = read_curves(past, future, interval_s=forecast.interval_s, target=forecast.target, unique_ids=ids)
+    curves = read_curves(past, future, earlier, unique_ids=ids)
     return replace(facts, curves=curves, violations=violations)
+
+
+def _earlier(context: Context, facts: Facts) -> Optional[Expectation]:
+    """What the plan before this one expected; None where there was none, or not of the same target."""
+    before = plan_before(context, facts.plan, facts.digests["plan"]) if facts.plan else None
+    if before is None or facts.forecast is None:
+        return None
+    forecast = context.artifacts.get(Forecast, before.forecast)
+    if forecast.target != facts.forecast.target:
+        return None
+    return Expectation(forecast, table_from_bytes(context.artifacts.get_bytes(forecast.table)))
 
 
 def _past(context: Context, forecast: Forecast, series: Series, ids: frozenset[str]) -> pa.Table:

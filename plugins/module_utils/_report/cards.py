@@ -24,7 +24,7 @@ MOST_OPEN = 12  # a phone shows one card at a time
 
 _LEGEND = (
     ("past", "used: mean, and up to the maximum"),
-    ("next", "expected: median and interval"),
+    ("next", "expected: median and interval, before the dotted line by the forecast before"),
     ("now", "size until now"),
     ("after", "size after the act"),
     ("planned", "planned, not done"),
@@ -135,10 +135,10 @@ def _drawn(curve: Curve, row: Optional[Row], name: str, resource: str, size_now:
 
 
 def _kept(curve: Curve) -> Child:
-    """How the forecast did, where the time it spoke of has come."""
+    """How the forecasts did, where the time that they spoke of has come."""
     if not curve.checked:
         return None
-    return soft(f"Since then use was above the interval in {curve.missed:,} of {count(curve.checked, 'step')}.")
+    return soft(f"Use was above the interval in {curve.missed:,} of {count(curve.checked, 'step')} forecast and known.")
 
 
 def _facts(row: Row, action: Action) -> list[tuple[str, Child]]:

@@ -46,16 +46,24 @@ def chart(
     def y(value: float) -> float:
         return y_size(value / unit)
 
+    forecasts = [
+        (points, interval_s)
+        for points, interval_s in (
+            (curve.earlier, curve.earlier_interval_s),
+            (curve.expected, curve.expected_interval_s),
+        )
+        if points
+    ]
     now_s = curve.expected[0].start_s if curve.expected else last
     return element(
         "svg",
         element("text", axis_unit, class_="tick", x=2, y=12),
         [_value_tick(y_size(tick), tick / per_axis_unit) for tick in ticks],
         [_time_tick(x(tick), tick, step) for tick, step in time_ticks(min(starts), last)],
+        [element("path", class_="band-next", d=_next_band(*one, x, y)) for one in forecasts],
         element("path", class_="band-past", d=_past_band(curve, x, y)),
         element("path", class_="line-past", d=_past_line(curve, x, y)),
-        element("path", class_="band-next", d=_next_band(curve, x, y)),
-        element("path", class_="line-next", d=_next_line(curve, x, y)),
+        [element("path", class_="line-next", d=_next_line(*one, x, y)) for one in forecasts],
         _cutoff(x(now_s)) if curve.expected else None,
         _size_lines(size_now, size_after, resource=resource, y=y_size, x_now=x(now_s), done=done),
         class_="chart",
@@ -101,7 +109,9 @@ def _scale(first: float, last: float, start: float, end: float) -> Callable[[flo
 
 
 def _high(curve: Curve) -> float:
-    return max([highest(point) for point in curve.observed] + [point.upper for point in curve.expected])
+    return max(
+        [highest(point) for point in curve.observed] + [point.upper for point in (*curve.earlier, *curve.expected)]
+    )
 
 
 def _value_tick(y: float, value: float) -> Child:
@@ -173,19 +183,20 @@ def _past_band(curve: Curve, x: _Map, y: _Map) -> str:
     )
 
 
-def _expected(curve: Curve, x: _Map, y: _Map, of: Callable[[Expected], float]) -> list[tuple[float, float, float]]:
-    return [(x(point.start_s), x(point.start_s + curve.expected_interval_s), y(of(point))) for point in curve.expected]
+def _expected(
+    points: tuple[Expected, ...], interval_s: int, x: _Map, y: _Map, of: Callable[[Expected], float]
+) -> list[tuple[float, float, float]]:
+    return [(x(point.start_s), x(point.start_s + interval_s), y(of(point))) for point in points]
 
 
-def _next_line(curve: Curve, x: _Map, y: _Map) -> str:
-    pieces = _expected(curve, x, y, lambda point: point.median)
-    return _stairs(pieces, begin="M") if pieces else ""
+def _next_line(points: tuple[Expected, ...], interval_s: int, x: _Map, y: _Map) -> str:
+    return _stairs(_expected(points, interval_s, x, y, lambda point: point.median), begin="M")
 
 
-def _next_band(curve: Curve, x: _Map, y: _Map) -> str:
-    upper = _expected(curve, x, y, lambda point: point.upper)
-    lower = _expected(curve, x, y, lambda point: point.lower)
-    return _stairs(upper, begin="M") + _back(lower) if upper else ""
+def _next_band(points: tuple[Expected, ...], interval_s: int, x: _Map, y: _Map) -> str:
+    upper = _expected(points, interval_s, x, y, lambda point: point.upper)
+    lower = _expected(points, interval_s, x, y, lambda point: point.lower)
+    return _stairs(upper, begin="M") + _back(lower)
 
 
 def _cutoff(x: float) -> Child:

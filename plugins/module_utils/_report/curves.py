@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from .._core.needs import needs
-from .._records.forecast import TARGET_MAXIMUM
+from .._records.forecast import TARGET_MAXIMUM, Forecast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,38 +44,73 @@ class Expected(NamedTuple):
 
 @dataclass(frozen=True)
 class Curve:
-    """Past and forecast of one metric of one VM, each sorted by time. They overlap where the forecast came true."""
+    """Past and forecast of one metric of one VM, each sorted by time. Use overlaps a forecast that came true."""
 
     observed: tuple[Observed, ...] = ()
     observed_interval_s: int = 300
     expected: tuple[Expected, ...] = ()
     expected_interval_s: int = 3600
-    checked: int = 0  # intervals of the forecast in which use is known by now
+    earlier: tuple[Expected, ...] = ()  # what the forecast before this one said of the time until this one begins
+    earlier_interval_s: int = 3600
+    checked: int = 0  # intervals of both forecasts in which use is known by now
     missed: int = 0  # of these, with use above the upper bound
+
+
+class Expectation(NamedTuple):
+    """A forecast and its table, of one cutoff."""
+
+    header: Forecast
+    table: pa.Table
 
 
 def read_curves(
     series: Optional[pa.Table],
-    forecast: Optional[pa.Table],
+    forecast: Optional[Expectation],
+    earlier: Optional[Expectation] = None,
     *,
-    interval_s: int,
-    target: str = TARGET_MAXIMUM,
     unique_ids: frozenset[str],
 ) -> dict[tuple[str, str], Curve]:
     """Return the curves of these VMs by (unique_id, metric).
 
-    ``series`` has the columns of the interval table, sorted by time; ``forecast`` those of a forecast's table, of
-    one cutoff. ``interval_s`` and ``target`` are the forecast's.
+    ``series`` has the columns of the interval table, sorted by time. ``earlier``: the forecast before, of the same
+    target.
     """
     past = _past(series, unique_ids) if series is not None else {}
-    future = _future(forecast, unique_ids) if forecast is not None else {}
+    future = _future(forecast.table, unique_ids) if forecast is not None else {}
+    before = _future(earlier.table, unique_ids) if earlier is not None else {}
+    interval_s = forecast.header.interval_s if forecast else 3600
+    earlier_interval_s = earlier.header.interval_s if earlier else 3600
+    of_maximum = forecast is not None and forecast.header.target == TARGET_MAXIMUM
     curves = {}
     for key in {*past, *future}:
         past_interval_s, points = past.get(key, (300, []))
         expected = future.get(key, ())
+        known = _between(before.get(key, ()), points, expected)
+        checks = [
+            _checked(points, known, earlier_interval_s, of_maximum=of_maximum),
+            _checked(points, expected, interval_s, of_maximum=of_maximum),
+        ]
         thinned_s, observed = thin(points, interval_s=past_interval_s)
-        curves[key] = Curve(observed, thinned_s, expected, interval_s, *_checked(points, expected, interval_s, target))
+        curves[key] = Curve(
+            observed,
+            thinned_s,
+            expected,
+            interval_s,
+            known,
+            earlier_interval_s,
+            checked=sum(checked for checked, _unused in checks),
+            missed=sum(missed for _unused, missed in checks),
+        )
     return curves
+
+
+def _between(
+    earlier: tuple[Expected, ...], points: list[Observed], expected: tuple[Expected, ...]
+) -> tuple[Expected, ...]:
+    """The part of an earlier forecast that use is shown for, and that the later forecast does not speak of."""
+    if not points or not expected:
+        return ()
+    return tuple(one for one in earlier if points[0].start_s <= one.start_s < expected[0].start_s)
 
 
 def _past(table: pa.Table, unique_ids: frozenset[str]) -> dict[tuple[str, str], tuple[int, list[Observed]]]:
@@ -88,16 +123,18 @@ def _past(table: pa.Table, unique_ids: frozenset[str]) -> dict[tuple[str, str], 
     return found
 
 
-def _checked(points: list[Observed], expected: tuple[Expected, ...], interval_s: int, target: str) -> tuple[int, int]:
-    """In how many intervals of the forecast use is known by now, and in how many of these it was above the band."""
+def _checked(
+    points: list[Observed], expected: tuple[Expected, ...], interval_s: int, *, of_maximum: bool
+) -> tuple[int, int]:
+    """In how many intervals of a forecast use is known by now, and in how many of these it was above the band."""
     if not expected:
         return 0, 0
     first_s = expected[0].start_s
     used: dict[int, list[float]] = defaultdict(list)
     for point in points:
-        used[(point.start_s - first_s) // interval_s].append(highest(point) if target == TARGET_MAXIMUM else point.mean)
+        used[(point.start_s - first_s) // interval_s].append(highest(point) if of_maximum else point.mean)
     known = [
-        (one.upper, max(values) if target == TARGET_MAXIMUM else sum(values) / len(values))
+        (one.upper, max(values) if of_maximum else sum(values) / len(values))
         for one in expected
         if (values := used.get((one.start_s - first_s) // interval_s))
     ]

@@ -16,7 +16,13 @@ import pytest
 
 from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import Budget, Limits
 from ansible_collections.headroom.fleet.plugins.module_utils._report.chart import chart, time_ticks, value_ticks
-from ansible_collections.headroom.fleet.plugins.module_utils._report.curves import Curve, Observed, read_curves, thin
+from ansible_collections.headroom.fleet.plugins.module_utils._report.curves import (
+    Curve,
+    Expectation,
+    Observed,
+    read_curves,
+    thin,
+)
 from ansible_collections.headroom.fleet.plugins.module_utils._report.facts import BudgetUse, Facts, Held
 from ansible_collections.headroom.fleet.plugins.module_utils._report.markdown import markdown, plain
 from ansible_collections.headroom.fleet.plugins.module_utils._report.metrics import last_success, metrics
@@ -38,6 +44,7 @@ VIOLATIONS = Violations(
     300,
     (Violation("lab/web1", "cpu_millicores", 288, 20, 3, 1100.0),),
 )
+HEADER = small().forecast  # of intervals of an hour
 # The last success is at 0: too old after 26 hours, not before.
 ALERTS_TEST = """\
 rule_files: [rules.yml]
@@ -80,7 +87,7 @@ def test_curves_come_from_the_tables_of_series_and_forecast() -> None:
             "value": [200.0, 400.0, 100.0, 500.0],
         }
     )
-    curves = read_curves(series, forecast, interval_s=3600, unique_ids=frozenset({"lab/a"}))
+    curves = read_curves(series, Expectation(HEADER, forecast), unique_ids=frozenset({"lab/a"}))
     assert set(curves) == {("lab/a", "cpu_millicores")}
     found = curves["lab/a", "cpu_millicores"]
     assert found.observed == (Observed(1772365800, 100.0, 150.0), Observed(1772366100, 200.0, None))
@@ -113,7 +120,8 @@ def test_a_forecast_is_held_against_what_came_true() -> None:
 
     def checked(target: str) -> tuple[int, int]:
         ids = frozenset({"lab/a"})
-        found = read_curves(series, forecast, interval_s=3600, target=target, unique_ids=ids)["lab/a", "cpu_millicores"]
+        expected = Expectation(replace(HEADER, target=target), forecast)
+        found = read_curves(series, expected, unique_ids=ids)["lab/a", "cpu_millicores"]
         return found.checked, found.missed
 
     assert checked("maximum") == (2, 1)

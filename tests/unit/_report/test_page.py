@@ -242,4 +242,4 @@ def test_a_forecast_that_came_true_says_how_it_did() -> None:
     facts = small()
     curves = {key: replace(one, checked=6, missed=1) for key, one in facts.curves.items()}
     words = read(page(build_view(replace(facts, curves=curves)))).text
-    assert "Since then use was above the interval in 1 of 6 steps." in words
+    assert "Use was above the interval in 1 of 6 steps forecast and known." in words

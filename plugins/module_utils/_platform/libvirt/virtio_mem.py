@@ -7,6 +7,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from typing import Any, Callable, Optional
 
+from ..._core.errors import RefusedError
 from ..._core.needs import needs
 from ..._core.units import KIB_PER_MIB, kib_to_mib
 from ..._records.vm import MEMORY_MIB
@@ -14,6 +15,7 @@ from .description import OFF, RUNNING, Description, kib, parse
 from .field import CONFIG, Field, flag, of_config, of_live
 from .memory import current_memory_kib, held
 from .operation import Operation, Why, always_live, definitions
+from .session import PLATFORM_REFUSED
 
 CONFIG_PLUGGED_MIB = "config.plugged_memory_mib"
 LIVE_PLUGGED_MIB = "live.plugged_memory_mib"
@@ -54,7 +56,9 @@ def _set(name: str) -> Callable[[Any, int], object]:
         one = device(root)
         requested = None if one is None else one.find(REQUESTED)
         if one is None or requested is None:
-            raise libvirt.libvirtError(f"{domain.name()} has no virtio-mem device now")
+            raise RefusedError(
+                PLATFORM_REFUSED, f"{domain.name()} has no virtio-mem device now.", advice="Observe again."
+            )
         requested.text = str(value * KIB_PER_MIB - boot_memory_kib(root))
         return domain.updateDeviceFlags(ET.tostring(one, encoding="unicode"), flag(name))
 

@@ -69,8 +69,8 @@ class Engine:
     def begin(self, action: Action, writer: Writer, *, room: Room) -> None:
         """Check everything that must hold, and put the intent on record.
 
-        Raises RefusedError with the reason, BusyError,
-        EndpointError, and HeadroomError where the whole run must stop; nothing is on record then.
+        Raises RefusedError with the reason, BusyError, EndpointError, and HeadroomError where the whole run must stop;
+        nothing is on record then.
         """
         check_precondition(action, writer.current(action.unique_id))
         room.check(action)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Callable
 from .._core.errors import RefusedError
 from .._records.plan import PURPOSE_ROLLBACK
 from .._records.receipt import DONE, REVERTED
+from .._records.snapshot import hosts_in_doubt
 from .._records.vm import GROW, RESOURCES
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Room:
             host = self._host_of.get(action.unique_id)
             if host is None:
                 raise RefusedError("host_unknown", f"The host of {action.vm_name} was not seen.")
-            if {host.host_id, host.name} & self._broken:
+            if host.host_id in self._in_doubt:
                 raise RefusedError("capacity_unknown", f"Host {host.name} answered only in part.")
             size = self._sizes[action.unique_id, action.resource]
             needed = action.size_after - size
@@ -96,7 +97,7 @@ class Room:
         self._hosts = {host.host_id: host for host in seen.hosts}
         self._host_of = {vm.unique_id: self._hosts[vm.host_id] for vm in seen.vms if vm.host_id in self._hosts}
         self._sizes = {(vm.unique_id, resource): getattr(vm, resource) for vm in seen.vms for resource in RESOURCES}
-        self._broken = {gap.subject for gap in seen.gaps}
+        self._in_doubt = hosts_in_doubt(seen.hosts, seen.gaps)
 
     def _used(self, resource: str, host_ids: Collection[str]) -> int:
         """What the VMs of these hosts use of it."""

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from .._policy.sizing import SizingPolicy
 from .._records.host import Host
-from .._records.snapshot import Snapshot
+from .._records.snapshot import Snapshot, hosts_in_doubt
 from .._records.vm import RESOURCES, VM
 
 _NOBODY = -1  # room that is free already
@@ -73,7 +73,7 @@ class Ledger:
         self.hosts = {host.host_id: host for host in snapshot.hosts}
         self.warnings: list[str] = []
         self.reserves: dict[str, int] = {}  # for the write gate; it sees one endpoint, so of host sets on one alone
-        self._unknown = {gap.subject for gap in snapshot.gaps}
+        self._in_doubt = hosts_in_doubt(snapshot.hosts, snapshot.gaps)
         self._reserve_lines: dict[str, tuple[int, int]] = {}
         used_by_host = {(host_id, resource): 0 for host_id in self.hosts for resource in RESOURCES}
         used_by_set: dict[tuple[str, str], int] = {}
@@ -101,7 +101,7 @@ class Ledger:
         rooms = self._rooms(vm, resource)
         if host is None or len(rooms) < len((self._by_host, self._by_set)):
             return Shortage(0, "host_unknown", f"its host {vm.host_id or '?'} is not in the snapshot", 0)
-        if {host.host_id, host.name} & self._unknown:
+        if host.host_id in self._in_doubt:
             return Shortage(0, "capacity_unknown", f"its host {host.name} answered only in part", 0)
         on_host, in_set = (room.available for room in rooms)
         if on_host <= in_set:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -33,3 +35,19 @@ class Snapshot:
     hosts: tuple[Host, ...]
     vms: tuple[VM, ...]
     gaps: tuple[Gap, ...] = ()
+
+
+def hosts_in_doubt(hosts: Collection[Host], gaps: Collection[Gap]) -> frozenset[str]:
+    """Ids of the hosts whose use is not wholly known.
+
+    They answered in part, or something on their endpoint did not answer that can be nowhere but on them.
+    """
+    broken = {(gap.endpoint, gap.subject) for gap in gaps}
+    endpoints = {gap.endpoint for gap in gaps}
+    count = Counter(host.endpoint for host in hosts)
+    return frozenset(
+        host.host_id
+        for host in hosts
+        if {(host.endpoint, host.host_id), (host.endpoint, host.name)} & broken
+        or (host.endpoint in endpoints and count[host.endpoint] == 1)
+    )

@@ -174,12 +174,21 @@ def test_an_overfull_host_is_relieved_before_anything_grows_on_it() -> None:
     assert decision(short, "c") == (REFUSED, "no_room")
 
 
-@pytest.mark.parametrize("subject", ["h1", "e/h1"])
+@pytest.mark.parametrize("subject", ["h1", "e/h1", "e/some-vm"])
 def test_nothing_grows_on_a_host_that_answered_only_in_part(subject: str) -> None:
     seen = snapshot([vm("a", vcpus=4), vm("b", vcpus=4)], gaps=(Gap("e", subject, "host.broken", "it broke off"),))
     made = plan(seen, forecast(grow("a") | shrink("b")))
     assert decision(made) == (REFUSED, "capacity_unknown")
     assert decision(made, "b") == (ACT, "shrink")
+
+
+def test_a_vm_that_was_not_read_casts_doubt_on_its_host_alone() -> None:
+    gap = (Gap("e", "e/some-vm", "vm.unreadable", "it broke off"),)  # on which of two, nobody knows: the plan warns
+    made = plan(snapshot([vm("a", vcpus=4)], [host(), host("h2")], gaps=gap), forecast(grow("a")))
+    assert decision(made) == (ACT, "grow")
+    assert any("not observed" in warning for warning in made.warnings)
+    elsewhere = (replace(gap[0], endpoint="f"),)
+    assert decision(plan(snapshot([vm("a", vcpus=4)], gaps=elsewhere), forecast(grow("a")))) == (ACT, "grow")
 
 
 def test_nothing_grows_on_a_host_that_is_not_there() -> None:

@@ -153,6 +153,16 @@ def test_numa_cells_fix_the_maxima_and_libvirt_says_so_too(reader: Reader, write
 
 
 @pytest.mark.safety(rule=6)
+def test_a_maximum_never_takes_the_present_size_along(writer: Writer, guest: Spare) -> None:
+    before = guest.inactive
+    for field, value in (("config.maximum_vcpus", 1), ("config.maximum_memory_mib", 383)):
+        with pytest.raises(RefusedError) as refusal:
+            writer.write(guest.unique_id, field, value)
+        assert refusal.value.code == "platform.refused"
+    assert guest.inactive == before
+
+
+@pytest.mark.safety(rule=6)
 def test_shares_and_pins_that_stand_are_changed_and_changed_back(reader: Reader, writer: Writer, lab: Any) -> None:
     root = definition(lab, vcpus=2, memory_mib=256)
     pins = "".join(f"<vcpupin vcpu='{number}' cpuset='0-1'/>" for number in range(4))

@@ -52,7 +52,5 @@ def _line(action: Action, entry: journal.Entry, told: dict[str, str], *, of: int
     """For example "web1: vcpus 2 -> 4: done [3 of 12]"."""
     count = sum(state in FINAL_STATES for state in told.values())
     why = f" ({entry.message})" if entry.message else ""
-    return (
-        f"{action.vm_name}: {action.resource} {action.size_before} -> {action.size_after}: {entry.state}{why}"
-        f" [{count} of {of}]"
-    )
+    before, after = action.span
+    return f"{action.vm_name}: {action.resource} {before} -> {after}: {entry.state}{why} [{count} of {of}]"

@@ -10,7 +10,7 @@ from typing import Callable, Optional
 from .._policy.settings import MODE_RECOMMEND
 from .._records.action import Action
 from .._records.plan import REFUSED, STAY, Plan
-from .._records.vm import GROW, MEMORY_MIB, RESOURCES, SET, SHRINK, VCPUS
+from .._records.vm import GROW, MEMORY_MIB, RESOURCES, SET, SHRINK, VCPUS, Value
 
 MIB_PER_GIB = 1024
 _MAX_CELL = 60  # characters of one cell of the table; the reasons stand in full in the diff and in the plan
@@ -34,8 +34,8 @@ def plan_table(plan: Plan) -> str:
             action.action_id,
             action.vm_name,
             action.resource,
-            size_text(action.resource, action.size_before),
-            size_text(action.resource, action.size_after),
+            size_text(action.resource, action.span[0]),
+            size_text(action.resource, action.span[1]),
             action.mode,
             "yes" if action.restart else "no",
             ",".join(action.after) or "-",
@@ -64,11 +64,11 @@ def summary_line(plan: Plan) -> str:
     return f"{len(plan.actions)} acts ({', '.join(counts)}{only}): {', '.join(sums)}; {', '.join(verdicts)}"
 
 
-def size_text(resource: str, size: int) -> str:
+def size_text(resource: str, size: Value) -> str:
     """A size with its unit: 4 vCPU, 1536 MiB (1.5 GiB)."""
     if resource == VCPUS:
         return f"{size} vCPU"
-    if resource != MEMORY_MIB:
+    if resource != MEMORY_MIB or isinstance(size, str):
         return str(size)  # a setting, whose name ends in its unit
     return f"{size} MiB" if size < MIB_PER_GIB else f"{size} MiB ({size / MIB_PER_GIB:.4g} GiB)"
 

@@ -59,3 +59,10 @@ class Action:
     after: tuple[str, ...] = ()  # action_ids that must be done first
     not_before: str = ""  # the policy's window: the act begins in [not_before, not_after), RFC 3339; "": any time
     not_after: str = ""
+
+    @property
+    def span(self) -> tuple[Value, Value]:
+        """From what to what, for people: its sizes, or the values of its first field where they are no numbers."""
+        first = self.changes[0] if self.changes else None
+        words = first is not None and isinstance(first.after, str)
+        return (first.before, first.after) if first and words else (self.size_before, self.size_after)

@@ -10,7 +10,12 @@ from typing import Any
 import pytest
 
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import RefusedError
-from ansible_collections.headroom.fleet.plugins.module_utils._plan.diff import after_text, before_text, summary_line
+from ansible_collections.headroom.fleet.plugins.module_utils._plan.diff import (
+    after_text,
+    before_text,
+    plan_table,
+    summary_line,
+)
 from ansible_collections.headroom.fleet.plugins.module_utils._plan.resize import make_resize
 from ansible_collections.headroom.fleet.plugins.module_utils._plan.settings import Asked
 from ansible_collections.headroom.fleet.plugins.module_utils._plan.state import PlanState
@@ -119,6 +124,7 @@ def test_the_diff_shows_every_field() -> None:
     made = ask({"cpu_pinning": "3,2"})
     assert before_text(made) == "a (e/a)\n  live.cpu_pinning/0: 0-3\n  config.cpu_pinning/0: 0-1\n"
     assert "  live.cpu_pinning/0: 2-3\n  config.cpu_pinning/0: 2-3\n" in after_text(made)
+    assert plan_table(made).splitlines()[1].split()[:5] == ["a0001", "a", "cpu_pinning", "0-3", "2-3"]
 
 
 def test_a_plan_with_words_for_values_survives_the_store() -> None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from typing import Any, Callable, Optional
 
+from ..._core.errors import RefusedError
 from ..._core.needs import needs
 from ..._core.units import KIB_PER_MIB, kib_to_mib
 from ..._records.vm import GROW, MAXIMUM_MEMORY_MIB, MEMORY_MIB, MEMORY_STATS_PERIOD_S
-from .description import OFF, RUNNING, Description, kib, number
+from .description import OFF, RUNNING, Description, kib, number, parse
 from .field import CONFIG, Field, both, drop, flag, of_config, of_live
 from .operation import Operation, Setting, Why, always_live, attribute, between, definitions
+from .session import PLATFORM_REFUSED
 
 CONFIG_MEMORY_MIB = "config.memory_mib"
 LIVE_MEMORY_MIB = "live.memory_mib"
@@ -71,6 +73,9 @@ def _set(name: str) -> Callable[[Any, int], object]:
 def _set_maximum(domain: Any, value: int) -> object:
     with needs("libvirt"):
         import libvirt
+    current = current_memory_kib(parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))) or 0
+    if value * KIB_PER_MIB < current:  # libvirt would lower that as well, which is another field
+        raise RefusedError(PLATFORM_REFUSED, f"{domain.name()} is to start with {current} KiB of memory.")
     flags = flag(CONFIG_MAXIMUM_MEMORY_MIB) | libvirt.VIR_DOMAIN_MEM_MAXIMUM
     return domain.setMemoryFlags(value * KIB_PER_MIB, flags)
 
@@ -160,7 +165,6 @@ def _balloon_bounds(description: Description, _direction: str) -> tuple[int, int
 
 
 def _maximum_bounds(description: Description, _target: str) -> tuple[int, int]:
-    # Below the present size libvirt would lower that as well, which would be another field.
     current = current_memory_kib(description.inactive) or 0
     return max(MEMORY_FLOOR_MIB, -(-current // KIB_PER_MIB)), MAXIMUM_OF_MAXIMA_MIB
 

@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from typing import Any, Callable, Optional
 
+from ..._core.errors import RefusedError
 from ..._core.needs import needs
 from ..._records.vm import (
     GROW,
@@ -18,9 +19,10 @@ from ..._records.vm import (
     VCPUS,
     Value,
 )
-from .description import OFF, RUNNING, Description, integer, number
+from .description import OFF, RUNNING, Description, integer, number, parse
 from .field import CONFIG, Field, flag, of_config, of_live
 from .operation import Operation, Setting, Why, always_live, attribute, definitions, is_kvm
+from .session import PLATFORM_REFUSED
 
 CONFIG_VCPUS = "config.vcpus"
 LIVE_VCPUS = "live.vcpus"
@@ -73,6 +75,9 @@ def _set_guest_vcpus(domain: Any, value: int) -> object:
 def _set_maximum(domain: Any, value: int) -> object:
     with needs("libvirt"):
         import libvirt
+    current = current_vcpus(parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))) or 0
+    if value < current:  # libvirt would lower that as well, which is another field
+        raise RefusedError(PLATFORM_REFUSED, f"{domain.name()} is to start with {current} vCPUs.")
     return domain.setVcpusFlags(value, flag(CONFIG_MAXIMUM_VCPUS) | libvirt.VIR_DOMAIN_VCPU_MAXIMUM)
 
 
@@ -150,7 +155,6 @@ def _config_bounds(description: Description, _direction: str) -> tuple[int, int]
 
 
 def _maximum_bounds(description: Description, _target: str) -> tuple[int, int]:
-    # Below the present number libvirt would lower that as well, which would be another field.
     return current_vcpus(description.inactive) or 1, MAXIMUM_OF_MAXIMA
 
 

@@ -1,6 +1,8 @@
 # Copyright: (c) 2026, Headroom contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""CPU seconds and peak memory of each way into the telemetry store: python tests/bench/bench_telemetry.py [--way W] [VMs ...].
+"""CPU seconds and peak memory of each way into the telemetry store.
+
+python tests/bench/bench_telemetry.py [--way W] [VMs ...]
 
 One day: counters sampled each 60 s by libvirt, a Prometheus answer at 60 s, a Parquet and a CSV file at 300 s. Each
 figure is of a process of its own; what generates the input is not counted.

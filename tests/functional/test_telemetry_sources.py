@@ -157,6 +157,20 @@ def test_the_token_is_nowhere(told):
     assert CANARY not in everything
 
 
+def test_the_cycle_reads_prometheus_where_it_is_told(tmp_path, url):
+    controller = Controller(tmp_path, Fleet(tmp_path / "fleet.json", vms=2))
+    metrics = {CPU: {"query": "cpu", "unique_id": "{name}", "factor": 1000}}
+    said = {"observe_prometheus": {"url": url, "token": CANARY, "metrics": metrics}, "headroom_now": NOW}
+    variables = controller.write("said.yml", said)
+    done = controller.run("ansible-playbook", "headroom.fleet.observe", "-vvv", "-e", f"@{variables}")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert CANARY not in done.stdout + done.stderr
+    series = SeriesStore(controller.variables["headroom_telemetry"])
+    table = series.read(None, start=START, end=START + timedelta(hours=1), interval_s=300)
+    assert set(table["unique_id"].to_pylist()) == {"fake/u1"}
+    assert table.num_rows == 12
+
+
 def log(found, name):
     """The commits of the telemetry table after a task."""
     return sorted(file["path"] for file in found[f"{name}_log"]["files"])

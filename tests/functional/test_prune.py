@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+import textwrap
 import threading
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import sqlalchemy
+import yaml
 
 from ansible_collections.headroom.fleet.plugins.module_utils._apply.lease import LeaseTerms
 from ansible_collections.headroom.fleet.plugins.module_utils._core.canonical import digest_bytes
@@ -36,6 +39,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._store import (
 )
 from ansible_collections.headroom.fleet.plugins.module_utils._store.series import SeriesStore
 
+from .controller import Controller
 from .fleets import NOW, Fleet, action, plan
 
 DAY_MS = 86_400_000
@@ -145,8 +149,6 @@ def test_what_is_young_stays_with_all_it_refers_to(stores: Stores) -> None:
     with closing(stores.context()) as context:
         policy = context.artifacts.put_bytes(b"schema: a policy")
         forgotten = context.artifacts.put_bytes(b"nothing refers to it")
-    from dataclasses import replace
-
     one = replace(plan(action(stores.fleet, "u0", "memory.balloon", 512)), policy=policy)
     values = stores.apply(one)
     stores.age(40, but=(values["receipt"],))
@@ -166,7 +168,8 @@ def test_an_owed_rollback_and_an_interrupted_act_are_settled_after_any_time(stor
     assert undone.values["states"] == {"owed": 1}
     stores.fleet.change("u1", faults={"live.memory_mib": "break"})
     made = plan(action(stores.fleet, "u1", "memory.balloon", 512))
-    assert stores.apply(made)["states"] == {"begun": 1}
+    with pytest.raises(HeadroomError, match="broke off"):
+        stores.apply(made)
     stores.age(400)
     stores.prune()
     stores.fleet.change("u0", fields=before)  # its restart
@@ -294,3 +297,14 @@ def test_a_damaged_artifact_is_an_error_and_nothing_of_the_store_goes(stores: St
         stores.prune()
     assert caught.value.code == "artifact.edited"
     assert digest_bytes(b"old") in stores.artifacts()
+
+
+def test_the_playbook_of_the_guide_runs(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[2] / "docs/docsite/rst/guide_stores.rst").read_text(encoding="utf-8")
+    block = guide.partition("    # prune.yml\n")[2].partition("\n\n..")[0]
+    controller = Controller(tmp_path, Fleet(tmp_path / "fleet.json", vms=1))
+    playbook = controller.write("prune.yml", yaml.safe_load(textwrap.dedent(block)))
+    for options in (("--check",), ()):
+        done = controller.run("ansible-playbook", playbook, *options)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "0 rows, sha256:" in done.stdout

@@ -4,17 +4,19 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 import sqlalchemy
 
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
-from ansible_collections.headroom.fleet.plugins.module_utils._store import killswitch, references
+from ansible_collections.headroom.fleet.plugins.module_utils._store import audit, killswitch, references
 from ansible_collections.headroom.fleet.plugins.module_utils._store.db import Database
 from tests.functional.test_prune import *  # noqa: F403 - its tests, with the fixture state_url of this module
-from tests.servers.postgres import Postgres, running
+from tests.servers.postgres import PROGRAMS, Postgres, running
 from tests.unit._store.test_controllers import *  # noqa: F403
 from tests.unit._store.test_state import *  # noqa: F403
 
@@ -103,4 +105,22 @@ def test_a_reader_sees_one_moment_and_waits_for_no_writer(state_url: str) -> Non
     with reader.transaction() as reading:
         assert references.get(reading, "plan/a") == "sha256:1"
     reader.close()
+    database.close()
+
+
+def test_a_dump_restores_the_store(server: Postgres, state_url: str, tmp_path: Path) -> None:
+    database = Database(state_url)
+    killswitch.turn(database, on=True, who="ann", reason="fire")
+    database.close()
+    restored = server.database()
+    dump = tmp_path / "headroom.dump"
+    for program, *options in (
+        ("pg_dump", "--format=custom", f"--file={dump}", f"--dbname={state_url.replace('+psycopg', '')}"),
+        ("pg_restore", f"--dbname={restored.replace('+psycopg', '')}", str(dump)),
+    ):
+        subprocess.run([PROGRAMS / program, *options], check=True)
+    database = Database(restored)
+    assert audit.verify(database)[0] == 1
+    with database.transaction() as connection:
+        assert killswitch.read(connection).reason == "fire"
     database.close()

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -113,7 +113,8 @@ class Postgres:
         assert self._server is not None
         children = Path(f"/proc/{self._server.pid}/task/{self._server.pid}/children").read_text().split()
         for process in (self._server.pid, *map(int, children)):
-            os.kill(process, number)
+            with suppress(ProcessLookupError):  # a session may end by itself
+                os.kill(process, number)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from .._plan.diff import after_text, before_text
 from .._plan.rollback import make_rollback
 from .._records.codec import encode
 from .._records.plan import ACT, Plan
-from .._records.receipt import DONE, FAILED, OWED, REVERTED, Outcome, Receipt
+from .._records.receipt import DONE, FAILED, OPEN_STATES, OWED, REVERTED, Outcome, Receipt
 from .._store import approvals, journal
 from .context import Result
 from .observe import take_snapshot
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # Ends after which the platform was written to, for good or for a while.
 _WRITTEN = (DONE, REVERTED, OWED, FAILED)
+# What stops a run because somebody wanted it to stop; "" is no stop.
+_ASKED_FOR = ("", "stopped", "kill_switch.on")
 
 
 def apply(
@@ -45,7 +47,8 @@ def apply(
     """Apply the plan with this digest; under check, say what that would do.
 
     Raises ``plan.expired``, ``kill_switch.on``, ``lease.held``, ``endpoint.unknown``, ``artifact.*``, ``store.*``;
-    ``apply.failed`` when an act could not be set back.
+    ``apply.failed`` when an act could not be set back; the code of what broke the run off (``lease.lost``,
+    ``store.unreachable``, ``endpoint.*``) when it left an act open or could begin no more.
     """
     made = context.artifacts.get(Plan, plan)
     if context.check:
@@ -187,6 +190,17 @@ def _finish(context: Context, receipt: Receipt, *, made: Plan | None) -> Result:
             "apply.failed",
             "COULD NOT BE SET BACK: " + "; ".join(f"{one.vm_name}, {one.operation}: {one.message}" for one in failed),
             advice="Nothing else begins on its host set. Look at the VM, then run allocation_apply with recover: only.",
+            **values,
+            outcomes=encode(receipt.outcomes),
+        )
+    broken = [one for one in receipt.outcomes if one.state in OPEN_STATES] or [
+        one for one in receipt.outcomes if one.code == receipt.stopped not in _ASKED_FOR
+    ]
+    if broken:
+        raise HeadroomError(
+            broken[0].code,
+            f"The run broke off at {broken[0].vm_name}, {broken[0].operation}: {broken[0].message}",
+            advice="Nothing else was begun there. Apply again: that first settles what was left open.",
             **values,
             outcomes=encode(receipt.outcomes),
         )

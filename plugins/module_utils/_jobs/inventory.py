@@ -9,6 +9,7 @@ from collections import Counter
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from .._core.errors import HeadroomError
 from .._plan.target import DEMANDS
 from .._records.plan import Plan
 from .._records.vm import MEMORY_MIB, VCPUS
@@ -99,10 +100,19 @@ def _unique_names(named: list[tuple[str, str, str]], reserved: Collection[str]) 
     return names
 
 
+def _newest_plan(context: Context) -> str:
+    try:
+        with closing(Database(context.url("state"), read_only=True)) as database, database.transaction() as connection:
+            return references.newest(connection, "plan/")
+    except HeadroomError as error:
+        if error.code != "store.empty":
+            raise
+        return ""  # nothing was ever planned
+
+
 def _figures(context: Context) -> dict[str, dict[str, Any]]:
     """unique_id -> what the newest plan decided about it. The stores are only read."""
-    with closing(Database(context.url("state"), read_only=True)) as database, database.transaction() as connection:
-        newest = references.newest(connection, "plan/")
+    newest = _newest_plan(context)
     if not newest:
         return {}
     found: dict[str, dict[str, Any]] = {}

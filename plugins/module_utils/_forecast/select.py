@@ -10,6 +10,10 @@ the first engine, naive, on the same points (a relative measure compares across 
 Each quantile has its own choice: what foresees the next value best is rarely what bounds it best, and a loss summed
 over quantiles lets the one spoil the other. The chosen quantiles may cross; ``conformal.corrected`` puts them in order.
 
+An engine takes naive's place only where its lead is more than chance would give it: the losses saved, summed over the
+origins, exceed one standard error of that sum (the rule of Breiman, Friedman, Olshen and Stone, 1984, for the choice
+of a model by cross-validation). Else the best of many that are as good wins by luck, and does worse the next time.
+
 A series with fewer than ``LEAST_ORIGINS`` scored origins keeps naive, to be corrected with the errors of the whole
 fleet. An engine that cannot say every step is not chosen. Of equal scores the engine that stands first wins.
 """
@@ -137,11 +141,15 @@ def select(trials: Sequence[Trial]) -> Selection:
     )
     for place, trial in enumerate(trials[1:], start=1):
         both = known & ~np.isnan(trial.loss[..., 0])
-        own, yardstick = _total(trial.loss, both), _total(naive.loss, both)
+        saved = _by_origin(naive.loss, both) - _by_origin(trial.loss, both)
+        yardstick = _by_origin(naive.loss, both).sum(axis=1)
+        lead = saved.sum(axis=1)
+        own = yardstick - lead
         ratio = np.divide(own, yardstick, out=np.where(own > 0, np.inf, 1.0), where=yardstick > 0).astype(np.float32)
         origins = _scored_origins(both)
         fit = (origins >= LEAST_ORIGINS) & trial.complete
-        better = fit[:, None] & (ratio < best.ratio)
+        chance = np.sqrt(np.maximum((saved**2).sum(axis=1) - lead**2 / np.maximum(origins, 1)[:, None], 0.0))
+        better = fit[:, None] & (lead > chance) & (ratio < best.ratio)
         series, level = np.nonzero(better)
         best.engine[better], best.ratio[better], best.origins[better] = place, ratio[better], origins[series]
         best.raw[series, :, level] = trial.raw[series, :, level]
@@ -185,11 +193,11 @@ def _flat(errors: Floats) -> Floats:
     return errors.reshape(len(errors), errors.shape[1] * errors.shape[2], errors.shape[3])
 
 
-def _total(loss: Floats, where: Flags) -> Doubles:
-    """Sum per series and level; each row on its own, so that no series' score depends on its neighbours."""
+def _by_origin(loss: Floats, where: Flags) -> Doubles:
+    """Sum over the steps, [V, O, Q]; each row on its own, so that no series' score depends on its neighbours."""
     with needs("numpy"):
         import numpy as np
-    return np.asarray(_flat(np.where(where[..., None], loss, np.float32(0))).sum(axis=1, dtype=np.float64))
+    return np.asarray(np.where(where[..., None], loss, np.float32(0)).sum(axis=2, dtype=np.float64), dtype=np.float64)
 
 
 def _scored_origins(where: Flags) -> Integers:

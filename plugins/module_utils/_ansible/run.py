@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import getpass
-from typing import Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 from urllib.parse import unquote, urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
@@ -15,6 +15,9 @@ from .._core.errors import HeadroomError
 from .._jobs.context import STORES, Context, Result
 from .endpoints import make_endpoints
 from .specs import CONTEXT, Spec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Job = Callable[[Context, dict[str, Any]], Result]
 
@@ -36,11 +39,7 @@ def finish(module: AnsibleModule, act: Callable[[Context], Result]) -> None:
     """Do it, and exit with what came of it or with the one clear error."""
     params = module.params
     endpoints = params.get("endpoints") or []
-    module.no_log_values.update(
-        secret
-        for url in (*(params[f"{name}_url"] for name in STORES), *(endpoint["uri"] for endpoint in endpoints))
-        if (secret := _password(url or ""))
-    )
+    module.no_log_values.update(_passwords(params))
     try:
         context = Context(
             now=parse_utc(params["now"]) if params["now"] else utc_now(),
@@ -72,12 +71,20 @@ def finish(module: AnsibleModule, act: Callable[[Context], Result]) -> None:
     module.exit_json(changed=result.changed, **values)
 
 
-def _password(url: str) -> str:
-    """The password of a URL, to be masked wherever it might appear; "" where there is none."""
-    try:
-        return unquote(urlsplit(url).password or "")
-    except ValueError:
-        return ""
+def _passwords(value: Any) -> Iterator[str]:
+    """The password of every URL among the options, to be masked wherever it might appear; where one belongs or not."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            yield from _passwords(one)
+    elif isinstance(value, str) and "://" in value:
+        try:
+            password = urlsplit(value).password
+        except ValueError:
+            return
+        if password:
+            yield from {password, unquote(password)}
 
 
 def _user() -> str:

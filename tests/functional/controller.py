@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -37,6 +38,30 @@ POLICY: dict[str, Any] = {
 
 # Variables of a task that is to run here, wherever its host is.
 HERE = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "ansible_become": False}
+
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+def install(scratch: Path) -> Path:
+    """Build the tarball and install it, as a user would; returns the folder of collections."""
+    galaxy = Path(sys.executable).with_name("ansible-galaxy")
+    built = scratch / "built"
+    build = [galaxy, "collection", "build", CHECKOUT, "--output-path", built]
+    subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
+    (tarball,) = built.glob("*.tar.gz")
+    target = scratch / "collections"
+    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(target)}
+    unpack = [galaxy, "collection", "install", tarball, "-p", target, "--offline"]
+    subprocess.run(unpack, env=environment, check=True, stdout=subprocess.DEVNULL)
+    return target
+
+
+def diff_of(role: str, output: str) -> str:
+    """The diff that the task of a role showed in a playbook's output."""
+    found = re.search(rf"^TASK \[headroom\.fleet\.{role} : (?!Valid).*?(?=^TASK |\Z)", output, re.DOTALL | re.MULTILINE)
+    shown = re.search(r"^--- before.*?(?=^\s*$)", found[0], re.DOTALL | re.MULTILINE) if found else None
+    return shown[0] if shown else ""
 
 
 class Controller:

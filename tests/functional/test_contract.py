@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 import yaml
 
+from .controller import CHECKOUT, install
 from .fleets import Fleet
 
-CHECKOUT = Path(__file__).parents[2]
 FLEET = "headroom.fleet."
 NOW = "2026-03-01T12:00:00Z"  # the clock of every stage is pinned: a rehearsal then plans what the run does
 POLICY = {
@@ -138,20 +138,6 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     found: dict[str, Any] = json.loads((scratch / "results.json").read_text())
     return found
-
-
-def install(scratch: Path) -> Path:
-    """Build the tarball and install it, as a user would."""
-    galaxy = Path(sys.executable).with_name("ansible-galaxy")
-    built = scratch / "built"
-    build = [galaxy, "collection", "build", CHECKOUT, "--output-path", built]
-    subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
-    (tarball,) = built.glob("*.tar.gz")
-    target = scratch / "collections"
-    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(target)}
-    unpack = [galaxy, "collection", "install", tarball, "-p", target, "--offline"]
-    subprocess.run(unpack, env=environment, check=True, stdout=subprocess.DEVNULL)
-    return target
 
 
 def test_every_module_is_here() -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from .controller import Controller
+from .controller import Controller, diff_of
 from .fleets import Fleet
 
 
@@ -26,11 +26,7 @@ class Told(NamedTuple):
 
     def diff_of(self, role: str) -> str:
         """The diff that the task of a role showed."""
-        found = re.search(
-            rf"^TASK \[headroom\.fleet\.{role} : (?!Valid).*?(?=^TASK |\Z)", self.output, re.DOTALL | re.MULTILINE
-        )
-        shown = re.search(r"^--- before.*?(?=^\s*$)", found[0], re.DOTALL | re.MULTILINE) if found else None
-        return shown[0] if shown else ""
+        return diff_of(role, self.output)
 
     def fact(self, name: str) -> str:
         """A digest that a stage handed on; with -v."""

@@ -19,7 +19,8 @@ description:
     the version of the telemetry that a kept series header names.
   - The audit log is never pruned. It is one chain from its first row to its last, and M(headroom.fleet.audit_verify)
     walks all of it.
-  - Run it on a schedule, once a day. It can run while other stages do.
+  - Run it on a schedule, once a day. It can run while other stages do. One state store must stand for all that is in
+    the artifact store. What only another state store refers to counts as forgotten.
 attributes:
   check_mode:
     support: full

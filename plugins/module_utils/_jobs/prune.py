@@ -51,12 +51,13 @@ def prune(context: Context, *, records_days: int, telemetry_days: int, rehearsal
             raise HeadroomError("prune.age", f"{name} is {days}.", advice=f"Give {least} days or more.")
     now = min(context.now, utc_now())  # a pinned clock makes nothing older than it is
     records_before = now - timedelta(days=records_days)
+    telemetry = context.url("telemetry")
     removed = _prune_rows(context, before=records_before)
-    gone, versions = _artifacts(context, before=records_before)
+    gone, versions = _artifacts(context, before=records_before, table=shown(location(telemetry)))
     for name in gone:
         context.artifacts.remove(name, written_before=records_before)
     retained = retention.retain(
-        context.url("telemetry"),
+        telemetry,
         oldest=now - timedelta(days=telemetry_days),
         settled=now - SETTLED,
         versions=versions,
@@ -89,8 +90,8 @@ def _prune_rows(context: Context, *, before: datetime) -> dict[str, int]:
     return removed
 
 
-def _artifacts(context: Context, *, before: datetime) -> tuple[list[str], set[int]]:
-    """What may go, and the versions of the telemetry that headers among the rest name.
+def _artifacts(context: Context, *, before: datetime, table: str) -> tuple[list[str], set[int]]:
+    """What may go, and the versions of the telemetry table that headers among the rest name.
 
     An artifact refers to every digest that stands in it. What is young stays, with all it refers to.
     """
@@ -98,7 +99,6 @@ def _artifacts(context: Context, *, before: datetime) -> tuple[list[str], set[in
         roots = pruning.needed(connection, since_ms=round(before.timestamp() * 1000))
     written = dict(context.artifacts.objects())
     old = {name for name, written_at in written.items() if written_at and written_at < before}
-    table = shown(location(context.url("telemetry")))
     kept: set[str] = set()
     versions: set[int] = set()
     pending = [name for name in written if name not in old and ".part-" not in name]

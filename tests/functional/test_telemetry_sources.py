@@ -12,7 +12,12 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs import backfill as backfill_module
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.backfill import backfill_file
 from ansible_collections.headroom.fleet.plugins.module_utils._store.series import SeriesStore
+from ansible_collections.headroom.fleet.plugins.module_utils._telemetry import files as files_module
+from ansible_collections.headroom.fleet.plugins.module_utils._telemetry.files import Column, Layout
 
 from .controller import HERE, Controller
 from .fleets import Fleet
@@ -145,6 +150,30 @@ def test_a_failure_is_one_clear_error_and_stores_nothing(told, name, code, words
     found, _rows, _unused = told
     assert (found[name]["failed"], found[name]["code"]) == (True, code)
     assert words in found[name]["msg"]
+
+
+def test_of_a_file_with_a_wrong_row_nothing_is_stored(told):
+    found, _rows, _unused = told
+    assert log(found, "file_bad") == log(found, "file_again")
+
+
+def test_a_file_is_stored_in_parts_and_only_when_all_of_it_is_sound(tmp_path, monkeypatch):
+    monkeypatch.setattr(backfill_module, "MERGE_ROWS", 3)
+    monkeypatch.setattr(files_module, "PIECE_BYTES", 200)
+    lines = [f"vm{n % 5},2026-03-01T11:{5 * (n // 5):02}:00Z,{n},4" for n in range(50)]
+    path = tmp_path / "parts.csv"
+    layout = Layout({CPU: Column("percent")}, 300, unique_id="vm", ds="time")
+    series = SeriesStore(str(tmp_path / "telemetry"))
+    path.write_text("\n".join([LINES[0], *lines, "vm0,2026-03-01T11:55:00Z,-1,4", ""]))
+    with pytest.raises(HeadroomError, match="line 52"):
+        backfill_file(str(path), series=series, layout=layout)
+    assert not (tmp_path / "telemetry").exists()
+    path.write_text("\n".join([LINES[0], *lines, ""]))
+    first = backfill_file(str(path), series=series, layout=layout)
+    assert (first.rows, first.version > 1) == (50, True)
+    table = series.read(None, start=START, end=START + timedelta(hours=1), interval_s=300)
+    assert sorted(table["mean"].to_pylist()) == list(range(50))
+    assert backfill_file(str(path), series=series, layout=layout) == first
 
 
 def test_one_source_at_a_time(told):

@@ -61,11 +61,12 @@ def running(folder: Path, openmetrics: str, *, certificate: bool = False) -> Ite
 
 
 def _await(url: str, server: subprocess.Popen[bytes], authority: Path | None, log: Path) -> None:
-    tls = ssl.create_default_context(cafile=authority)
+    tls = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=authority))
+    opener = urllib.request.build_opener(tls)
     deadline = time.monotonic() + START_S
     while server.poll() is None and time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(f"{url}/-/ready", timeout=5, context=tls):  # noqa: S310 - our own
+            with opener.open(f"{url}/-/ready", timeout=5):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-MERGE_ROWS = 1_000_000  # at once: about a hundred megabytes while they are sorted
+MERGE_ROWS = 300_000  # at once: a few hundred megabytes while they are sorted and merged
 
 
 @dataclass(frozen=True)

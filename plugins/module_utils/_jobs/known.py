@@ -29,9 +29,10 @@ def known_rows(series: SeriesStore, fresh: pa.Table) -> pa.Table:
         return fresh
     span = pc.min_max(fresh["ds"]).as_py()
     interval_s = fresh["interval_s"][0].as_py()
+    metrics = set(pc.unique(fresh["metric"]).to_pylist())
     return series.read(
         pc.unique(fresh["unique_id"]).to_pylist(),
-        metrics=[metric for metric in METRICS if metric in set(pc.unique(fresh["metric"]).to_pylist())],
+        metrics=[metric for metric in METRICS if metric in metrics],
         start=span["min"],
         end=span["max"] + timedelta(seconds=interval_s),
         interval_s=interval_s,

@@ -10,8 +10,8 @@ short_description: Keep hands off VMs, or let go of them
 version_added: 0.1.0
 description:
   - Nothing is planned for or done to a VM that is held, but for a rollback.
-  - A VM of which a resource was changed and reverted twice within a week is held as well, until somebody looks at it and
-    lets go of it with O(state=absent).
+  - A VM of which a resource was changed and reverted twice within a week is held as well, until somebody looks at it
+    and lets go of it with O(state=absent).
 options:
   unique_ids:
     description:

@@ -154,7 +154,7 @@ def _bad(why: str) -> HeadroomError:
     )
 
 
-def _words(column: pa.ChunkedArray) -> tuple[list[str], Integers]:
+def _words(column: pa.ChunkedArray) -> tuple[list[str], npt.NDArray[np.int32]]:
     """Return the distinct words of a text column, and for each row its place among them."""
     with needs("numpy", "pyarrow"):
         import numpy as np
@@ -162,5 +162,5 @@ def _words(column: pa.ChunkedArray) -> tuple[list[str], Integers]:
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     chunks = encoded.unify_dictionaries().chunks
     words = chunks[0].dictionary.to_pylist() if chunks else []
-    codes = [np.asarray(chunk.indices, dtype=np.int64) for chunk in chunks]
-    return words, np.concatenate([np.empty(0, dtype=np.int64), *codes])
+    codes = [np.asarray(chunk.indices, dtype=np.int32) for chunk in chunks]
+    return words, np.concatenate([np.empty(0, dtype=np.int32), *codes])

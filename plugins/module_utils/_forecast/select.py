@@ -141,10 +141,9 @@ def select(trials: Sequence[Trial]) -> Selection:
     )
     for place, trial in enumerate(trials[1:], start=1):
         both = known & ~np.isnan(trial.loss[..., 0])
-        saved = _by_origin(naive.loss, both) - _by_origin(trial.loss, both)
-        yardstick = _by_origin(naive.loss, both).sum(axis=1)
-        lead = saved.sum(axis=1)
-        own = yardstick - lead
+        of_naive, of_trial = _by_origin(naive.loss, both), _by_origin(trial.loss, both)
+        saved = of_naive - of_trial
+        lead, yardstick, own = saved.sum(axis=1), of_naive.sum(axis=1), of_trial.sum(axis=1)
         ratio = np.divide(own, yardstick, out=np.where(own > 0, np.inf, 1.0), where=yardstick > 0).astype(np.float32)
         origins = _scored_origins(both)
         fit = (origins >= LEAST_ORIGINS) & trial.complete

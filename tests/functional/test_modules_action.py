@@ -148,6 +148,17 @@ def test_host_info_says_what_room_a_hypervisor_has(controller: Controller) -> No
     assert found["localhost"]["ambiguous"]["code"] == "host.ambiguous"
 
 
+@pytest.mark.safety(rule=1)
+def test_an_endpoint_for_reading_is_never_written_to(controller: Controller) -> None:
+    fleet = controller.fleets[1]
+    endpoints = [{"name": "two", "uri": fleet.endpoint.uri, "read_only": True}]
+    resize = task("vm_resize", "resized", {"vm": "other", "memory_mib": 2048})
+    found = controller.results({"hosts": "localhost", "vars": {"headroom_endpoints": endpoints}, "tasks": [resize]})
+    assert "endpoint.read_only" in str(found["localhost"]["resized"])
+    assert not found["localhost"]["resized"]["changed"]
+    assert fleet.writes == 0
+
+
 def plan_play(**play: Any) -> dict[str, Any]:
     return {
         "hosts": "headroom_vms",

@@ -27,6 +27,7 @@ WANTED = re.compile(
     | meta/(runtime\.yml|execution-environment\.yml|ee-requirements\.txt|ee-bindep\.txt)
     | changelogs/(config\.yaml|changelog\.yaml|fragments/[^/]+\.yml)
     | docs/docsite/(links\.yml|config\.yml|extra-docs\.yml|rst/[^/]+\.rst)
+    | docs/examples/schedule/headroom[^/]*
     | plugins/(module_utils|modules|action|inventory|lookup|filter|doc_fragments|plugin_utils)/.+\.py
     | roles/.+\.(yml|md|j2)
     | playbooks/.+\.yml

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Callable
 
-from .._core.errors import HeadroomError
+from .._core.errors import EndpointError, HeadroomError
 from .fake import endpoint as fake
 from .libvirt import endpoint as libvirt
 
@@ -26,7 +26,13 @@ def open_reader(endpoint: Endpoint) -> Reader:
 
 
 def open_writer(endpoint: Endpoint) -> Writer:
-    """Connect for writing; for ``_apply`` alone. Raises as ``open_reader``."""
+    """Connect for writing; for ``_apply`` alone. Raises as ``open_reader``, and ``endpoint.read_only``."""
+    if endpoint.options.get("read_only") == "true":
+        raise EndpointError(
+            "endpoint.read_only",
+            f"The endpoint {endpoint.name} is there to be read only.",
+            advice="Remove read_only from it once acts are to be applied.",
+        )
     return _platform(endpoint)[1](endpoint)
 
 

@@ -266,6 +266,8 @@ def _ask_agent(session: Session, domain: Any, live: ET.Element) -> Agent:
         if error.code == VM_VANISHED or (isinstance(error, EndpointError) and error.code != ENDPOINT_TIMEOUT):
             raise
         return Agent("agent.silent", f"its guest agent does not answer: {error.message.rstrip('.')}")
+    if answer is None:  # libvirt's socket for reading, without the option read_only
+        return Agent("agent.needs_write_connection", "a read-only connection may not ask its guest agent")
     return read_agent(answer)
 
 

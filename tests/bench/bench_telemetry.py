@@ -24,8 +24,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
+from pyarrow.csv import CSVWriter
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
@@ -181,7 +181,7 @@ def parquet(vms: int, scratch: Path) -> Callable[[], int]:
 
 def csv(vms: int, scratch: Path) -> Callable[[], int]:
     path = scratch / "day.csv"
-    with pa.csv.CSVWriter(path, next(day(1)).schema) as writer:
+    with CSVWriter(path, next(day(1)).schema) as writer:
         for table in day(vms):
             writer.write_table(table)
     return imported(path, scratch)

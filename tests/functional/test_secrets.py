@@ -53,9 +53,11 @@ class Prometheus(BaseHTTPRequestHandler):
 def prometheus() -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Prometheus)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 class Processes:

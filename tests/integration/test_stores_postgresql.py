@@ -15,10 +15,12 @@ import sqlalchemy
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
 from ansible_collections.headroom.fleet.plugins.module_utils._store import audit, killswitch, references
 from ansible_collections.headroom.fleet.plugins.module_utils._store.db import Database
-from tests.functional.test_prune import *  # noqa: F403 - its tests, with the fixture state_url of this module
+from tests.functional import test_prune
 from tests.servers.postgres import PROGRAMS, Postgres, running
-from tests.unit._store.test_controllers import *  # noqa: F403
-from tests.unit._store.test_state import *  # noqa: F403
+from tests.unit._store import test_controllers, test_state
+
+for module in (test_prune, test_controllers, test_state):  # their tests, with the fixture state_url of this module
+    globals().update({name: value for name, value in vars(module).items() if not name.startswith("__")})
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,11 @@ from ansible_collections.headroom.fleet.plugins.module_utils._records.snapshot i
 from ansible_collections.headroom.fleet.plugins.module_utils._store.artifacts import ArtifactStore
 from ansible_collections.headroom.fleet.plugins.module_utils._store.series import SeriesStore
 from tests.servers.s3 import S3, running
-from tests.unit._store.test_retention import *  # noqa: F403 - its tests, with the fixture telemetry_url of this module
+from tests.unit._store import test_retention
 from tests.unit._store.test_series import WRITER
+
+# Its tests, with the fixture telemetry_url of this module.
+globals().update({name: value for name, value in vars(test_retention).items() if not name.startswith("__")})
 
 START = datetime(2026, 3, 1, 22, tzinfo=UTC)
 
@@ -89,8 +92,8 @@ def test_two_writers_at_once_lose_nothing(s3: S3, telemetry_url: str) -> None:
 
 
 def test_no_secret_reaches_what_is_stored(s3: S3, telemetry_url: str) -> None:
-    write(telemetry_url, days=1)  # noqa: F405
-    ArtifactStore(s3.url("headers")).put(header(telemetry_url))  # noqa: F405
+    test_retention.write(telemetry_url, days=1)
+    ArtifactStore(s3.url("headers")).put(test_retention.header(telemetry_url))
     name = telemetry_url.rpartition("/")[2]
     stored = {**s3.content("headers"), **s3.content(name)}
     assert len(stored) > 4

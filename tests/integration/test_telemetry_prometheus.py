@@ -62,9 +62,16 @@ def series(tmp_path):
     return SeriesStore(str(tmp_path / "telemetry"))
 
 
-def collected(url, series, *, queries=QUERIES, now=END, history_s=7200, step_s=60, **options):
+def collected(url, series, *, queries=None, now=END, history_s=7200, step_s=60, **options):
     return query_prometheus(
-        Server(url), queries, series=series, now=now, history_s=history_s, step_s=step_s, interval_s=300, **options
+        Server(url),
+        QUERIES if queries is None else queries,
+        series=series,
+        now=now,
+        history_s=history_s,
+        step_s=step_s,
+        interval_s=300,
+        **options,
     )
 
 

@@ -194,7 +194,7 @@ def _finish(context: Context, receipt: Receipt, *, made: Plan | None) -> Result:
             outcomes=encode(receipt.outcomes),
         )
     broken = [one for one in receipt.outcomes if one.state in OPEN_STATES] or [
-        one for one in receipt.outcomes if one.code == receipt.stopped not in _ASKED_FOR
+        one for one in receipt.outcomes if one.code == receipt.stopped and one.code not in _ASKED_FOR
     ]
     if broken:
         raise HeadroomError(

@@ -104,8 +104,15 @@ def read_span(
     }
     try:
         body = post(server, API, form, most_bytes=MOST_BYTES)
-    except StatusError as error:
-        raise _not_understood(error, metric) from error
+    except StatusError as refused:
+        said = _words(refused.body)
+        if not said:
+            raise
+        raise HeadroomError(
+            "prometheus.query",
+            f"The query of {metric} is refused: {said[:ERROR_CHARACTERS]}.",
+            advice="Try it in the server's own console; it must give one series per VM.",
+        ) from refused
     add_answer(body, metric, query, span, unique_ids=unique_ids, builder=builder, tally=tally)
 
 
@@ -218,14 +225,9 @@ def _strange(metric: str, why: str) -> HeadroomError:
     )
 
 
-def _not_understood(error: StatusError, metric: str) -> HeadroomError:
-    """What the server says of a query that it refused; any other status as it came."""
+def _words(body: bytes) -> str:
+    """What the server says of a query that it refused; "" where that is not in its own form."""
     try:
-        said = json.loads(error.body)["error"]
+        return str(json.loads(body)["error"])
     except (ValueError, RecursionError, KeyError, TypeError):
-        return error
-    return HeadroomError(
-        "prometheus.query",
-        f"The query of {metric} is refused: {str(said)[:ERROR_CHARACTERS]}.",
-        advice="Try it in the server's own console; it must give one series per VM.",
-    )
+        return ""

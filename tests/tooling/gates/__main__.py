@@ -29,6 +29,7 @@ GATES = (
     Gate("unit", ("tests",), "unit and functional tests", python.unit),
     Gate("newest", ("tests", "matrix"), "the same on the newest ansible-core", python.newest),
     Gate("molecule", ("tests",), "Molecule: the cycle on the fake platform", python.molecule),
+    Gate("services", ("tests",), "PostgreSQL, S3, Prometheus", python.services),
     Gate("kills", ("tests",), "killed runs on the fake platform", python.kills),
     Gate("ansible-lint", ("lint",), "ansible-lint, production profile", lint.ansible_lint),
     Gate("mypy", ("lint",), "mypy, strict", lint.mypy),

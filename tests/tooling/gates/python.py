@@ -63,6 +63,11 @@ def molecule(outcome: Outcome) -> None:
     scenario(outcome, "fake")
 
 
+def services(outcome: Outcome) -> None:
+    """Tests on real PostgreSQL, S3 and Prometheus servers of their own."""
+    pytest(outcome, outcome.place.environment, ("tests/integration",), "-m", "not lab and not kills")
+
+
 def integration(outcome: Outcome) -> None:
     """Tests on the lab's real libvirt and guests; the lab is taken down if it was started here."""
     place = outcome.place
@@ -71,7 +76,8 @@ def integration(outcome: Outcome) -> None:
     if not was_up and outcome.command("python", lab, "up").returncode:
         return
     try:
-        pytest(outcome, place.environment, ("tests/integration", "tests/kills/test_libvirt.py"), *FEW_KILLS)
+        paths = ("tests/integration", "tests/kills/test_libvirt.py")
+        pytest(outcome, place.environment, paths, "-m", "lab and not kills")
         scenario(outcome, "lab")
     finally:
         if not was_up:

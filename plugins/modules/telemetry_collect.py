@@ -84,7 +84,7 @@ options:
         type: bool
         default: true
       timeout_s:
-        description: Seconds that one request may take.
+        description: Seconds that one request may take, 3600 at most.
         type: int
         default: 60
   file:

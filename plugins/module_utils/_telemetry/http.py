@@ -9,6 +9,7 @@ would go along.
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import ssl
 import time
@@ -21,6 +22,7 @@ from urllib.parse import urlencode, urlsplit
 from .._core.errors import HeadroomError
 
 RETRY_PAUSES_S = (0.5, 2.0)  # a restart or a moment's overload; longer than that is an outage
+LONGEST_S = 3600.0  # of one request; sockets take no negative time, and no endless one
 RETRIED = (429, 502, 503, 504)
 DENIED = (401, 403)
 PIECE_BYTES = 2**16
@@ -63,23 +65,30 @@ def post(
 ) -> bytes:
     """Return the body of the answer.
 
-    Raises ``http.url``, ``http.credentials``, ``http.tls``, ``http.denied``, ``http.unreachable``, TooLargeError
-    ``http.too_large`` and, for any other status, StatusError ``http.status``.
+    Raises ``http.url``, ``http.timeout``, ``http.credentials``, ``http.tls``, ``http.denied``, ``http.unreachable``,
+    TooLargeError ``http.too_large`` and, for any other status, StatusError ``http.status``.
     """
+    if not 0 < server.timeout_s <= LONGEST_S:
+        raise HeadroomError(
+            "http.timeout",
+            f"A request cannot take {server.timeout_s:g} s.",
+            advice=f"Give timeout_s above 0 and up to {LONGEST_S:g}.",
+        )
     opener = urllib.request.build_opener(_NoRedirect(), urllib.request.HTTPSHandler(context=_tls(server)))
     url = _checked(server.url) + path
     headers = {"Accept": "application/json", **_authorization(server)}
     pauses = list(RETRY_PAUSES_S)
     while True:
         request = urllib.request.Request(url, urlencode(form).encode(), headers)  # noqa: S310 - the scheme is checked
+        deadline_s = monotonic() + server.timeout_s
         try:
-            deadline_s = monotonic() + server.timeout_s
             with opener.open(request, timeout=server.timeout_s) as answer:
                 return _read(answer, most_bytes, deadline_s=deadline_s, monotonic=monotonic)
         except urllib.error.HTTPError as error:
             with error:
                 if error.code not in RETRIED or not pauses:
-                    raise _refused(server, error) from error
+                    said = _beginning(error, deadline_s=deadline_s, monotonic=monotonic)
+                    raise _refused(server, error, said) from error
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, ssl.SSLCertVerificationError):
@@ -119,7 +128,16 @@ def _read(
     return bytes(pieces)
 
 
-def _refused(server: Server, error: urllib.error.HTTPError) -> HeadroomError:
+def _beginning(answer: Any, *, deadline_s: float, monotonic: Callable[[], float]) -> bytes:
+    """What comes in time of an answer that says what is wrong, bounded; the refusal stands without it."""
+    pieces = bytearray()
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        while len(pieces) < ERROR_BYTES and monotonic() <= deadline_s and (piece := answer.read1(PIECE_BYTES)):
+            pieces += piece
+    return bytes(pieces[:ERROR_BYTES])
+
+
+def _refused(server: Server, error: urllib.error.HTTPError, said: bytes) -> HeadroomError:
     if error.code in DENIED:
         return HeadroomError(
             "http.denied",
@@ -131,13 +149,17 @@ def _refused(server: Server, error: urllib.error.HTTPError) -> HeadroomError:
         f"{server.url} answers {error.code} {error.reason}.",
         advice="Check the URL; redirects are not followed.",
         status=error.code,
-        body=error.read(ERROR_BYTES),
+        body=said,
     )
 
 
 def _checked(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    try:
+        parts = urlsplit(url)
+        named = bool(parts.hostname and parts.hostname.encode("idna")) and parts.port != 0
+    except ValueError:  # brackets left open, a port that is no number, a name that no server can have
+        named = False
+    if not named or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
         raise HeadroomError("http.url", "This is no URL of a server.", advice="Write it as https://host:9090.")
     if parts.username is not None or parts.password is not None:
         raise HeadroomError(

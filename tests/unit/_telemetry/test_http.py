@@ -168,6 +168,24 @@ def test_an_answer_that_drips_ends_at_the_time_limit():
     assert (caught.value.code, "took too long" in caught.value.message) == ("http.unreachable", True)
 
 
+def test_a_refusal_stands_though_the_server_never_ends_to_say_why():
+    release = threading.Event()
+
+    def stall(handler):
+        handler.send_response(400)
+        handler.send_header("Content-Length", "100")
+        handler.end_headers()
+        handler.wfile.write(b"a wrong")
+        release.wait(30)
+
+    with serving(stall) as (url, asked):
+        try:
+            error = refused(url, timeout_s=0.2)
+        finally:
+            release.set()
+    assert (error.code, error.body, len(asked)) == ("http.status", b"a wrong", 1)
+
+
 def test_a_server_that_never_answers_is_one_error():
     release = threading.Event()
     with serving(lambda _unused: release.wait(30)) as (url, _asked):
@@ -183,6 +201,13 @@ def test_a_server_that_never_answers_is_one_error():
         ("file:///etc/passwd", {}, "http.url"),
         ("ftp://host", {}, "http.url"),
         ("prometheus:9090", {}, "http.url"),
+        ("http://[::1", {}, "http.url"),
+        ("http://host:port", {}, "http.url"),
+        ("http://host:99999", {}, "http.url"),
+        (f"http://{'a' * 64}.example", {}, "http.url"),
+        ("http://host", {"timeout_s": -1}, "http.timeout"),
+        ("http://host", {"timeout_s": 0}, "http.timeout"),
+        ("http://host", {"timeout_s": 10**11}, "http.timeout"),
         (f"http://host/?token={CANARY}", {}, "http.url"),
         (f"http://me:{CANARY}@host", {}, "http.credentials"),
         ("http://host", {"token": f"{CANARY}\nX: y"}, "http.credentials"),

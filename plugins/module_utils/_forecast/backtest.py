@@ -60,9 +60,15 @@ class Rolling:
                 raise HeadroomError("forecast.request", why, advice="Correct the options of the back-test.")
 
     @property
+    def end(self) -> datetime:
+        """End of the newest truth: of the last telemetry interval that is over; the peak of one under way may yet come."""
+        cutoff, request = self.request.cutoff, self.request
+        return cutoff if cutoff <= request.now else cutoff - timedelta(seconds=request.series_interval_s)
+
+    @property
     def cutoffs(self) -> list[datetime]:
         """End of what is known at each origin, newest first."""
-        newest = self.request.cutoff - timedelta(seconds=self.request.horizon_s + self.request.lead_s)
+        newest = self.end - timedelta(seconds=self.request.horizon_s + self.request.lead_s)
         return [newest - timedelta(seconds=self.step_s * number) for number in range(self.origins)]
 
     @property
@@ -71,7 +77,7 @@ class Rolling:
         request = self.request
         reach_s = request.lead_s + request.horizon_s + self.step_s * (self.origins - 1)
         return Span(
-            cutoff_us=(request.cutoff - EPOCH) // timedelta(microseconds=1),
+            cutoff_us=(self.end - EPOCH) // timedelta(microseconds=1),
             series_interval_s=request.series_interval_s,
             interval_s=request.interval_s,
             columns=request.history_s // request.interval_s + reach_s // request.interval_s,
@@ -80,7 +86,7 @@ class Rolling:
     @property
     def start(self) -> datetime:
         """START of the oldest interval looked at."""
-        return self.request.cutoff - timedelta(seconds=self.span.columns * self.request.interval_s)
+        return self.end - timedelta(seconds=self.span.columns * self.request.interval_s)
 
 
 def back_test(

@@ -65,7 +65,7 @@ def backtest_forecast(
     everyone = _vms(context, rolling, snapshot)
     some = sorted(sorted(everyone, key=digest)[:most_vms])
     scan = context.series.scan(
-        some, metrics=METRICS, start=rolling.start, end=request.cutoff, interval_s=series_interval_s
+        some, metrics=METRICS, start=rolling.start, end=rolling.end, interval_s=series_interval_s
     )
     table, scores, intervals, warnings = back_test(scan.tables(), rolling, unique_ids=some, engines=chosen)
     header = context.artifacts.put(scan.header())
@@ -106,7 +106,7 @@ def _vms(context: Context, rolling: Rolling, snapshot: Optional[str]) -> list[st
         return [vm.unique_id for vm in context.artifacts.get(Snapshot, snapshot).vms]
     request = rolling.request
     found = context.series.scan(
-        None, metrics=METRICS, start=rolling.start, end=request.cutoff, interval_s=request.series_interval_s
+        None, metrics=METRICS, start=rolling.start, end=rolling.end, interval_s=request.series_interval_s
     )
     return list(found.unique_ids)
 

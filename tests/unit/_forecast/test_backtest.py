@@ -128,6 +128,17 @@ def test_at_each_origin_it_is_the_forecast_that_would_have_been_made(fleet):
     assert cutoff == NOW - timedelta(seconds=3 * STEP_S + 2 * 7 * 3600)
 
 
+def test_an_interval_that_is_under_way_is_no_truth_yet(fleet):
+    """Its maximum so far says nothing about what the whole of it will have."""
+    _table, scores, intervals = scored(fleet)
+    later = {vm: np.append(values, 0.0) for vm, values in fleet.items()}
+    under_way = [rows(values, unique_id=vm, until=NOW + timedelta(seconds=STEP_S)) for vm, values in later.items()]
+    rolling = replace(ROLLING, request=replace(REQUEST, now=NOW + timedelta(seconds=STEP_S // 2)))
+    assert (rolling.cutoffs, rolling.start) == (ROLLING.cutoffs, ROLLING.start)
+    _table, same, also, _warnings = back_test(under_way, rolling, unique_ids=sorted(fleet))
+    assert ({(one.engine, one.quantile): one for one in same}, also) == (scores, intervals)
+
+
 def test_scores_are_those_of_the_definition(fleet):
     """By hand, of naive: its corrected forecasts, from make_forecast, against the truth that followed."""
     walk = {"lab/walk": fleet["lab/walk"]}

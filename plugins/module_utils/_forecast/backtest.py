@@ -61,7 +61,7 @@ class Rolling:
 
     @property
     def end(self) -> datetime:
-        """End of the newest truth: of the last telemetry interval that is over; the peak of one under way may yet come."""
+        """End of the newest truth: of the last telemetry interval that is over. One under way may yet have its peak."""
         cutoff, request = self.request.cutoff, self.request
         return cutoff if cutoff <= request.now else cutoff - timedelta(seconds=request.series_interval_s)
 

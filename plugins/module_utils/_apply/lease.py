@@ -37,9 +37,9 @@ def held(database: Database, endpoints: Iterable[str], *, run_id: str, terms: Le
     ended = threading.Event()
     keeper = threading.Thread(target=_renew, args=(database, tokens, terms, ended), daemon=True)
     try:
+        keeper.start()  # first: to wait for one lease can take longer than the one before lasts
         for endpoint in sorted(endpoints):  # always the same order: two runs cannot each hold what the other wants
             tokens[endpoint] = _acquire(database, endpoint, run_id=run_id, terms=terms)
-        keeper.start()
         yield tokens
     finally:
         ended.set()

@@ -16,6 +16,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context impor
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.observe import take_snapshot
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.plan import plan
 from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import MEMORY_MIB, VCPUS
+from ansible_collections.headroom.fleet.plugins.module_utils._store import journal
 from ansible_collections.headroom.fleet.plugins.module_utils._store.tables import table_bytes
 from tests.unit._plan.fleets import FREE, forecast
 
@@ -54,7 +55,9 @@ def planner(tmp_path: Path) -> Planner:
 
 
 @pytest.mark.safety(rule=7)
-def test_a_plan_reports_approved_acts_whose_opposite_it_wants(planner: Planner) -> None:
+def test_a_plan_reports_approved_acts_whose_opposite_it_wants(
+    planner: Planner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = planner.plan({("u0", VCPUS): 2500, ("u1", VCPUS): 2500, ("u2", MEMORY_MIB): 1500})
     assert len(first.values["actions"]) == 3
     assert approve(planner.context(), plan=first.values["plan"], actions=["a0001", "a0003"]).changed
@@ -64,8 +67,11 @@ def test_a_plan_reports_approved_acts_whose_opposite_it_wants(planner: Planner) 
     assert len(told) == len(approved) == 2
     assert all(f"ann approved to grow its {name}" in " ".join(told) for name in ("vcpus", "memory_mib"))
     assert all(first.values["plan"] in warning for warning in told)
+    reads: list[str] = []
+    monkeypatch.setattr(journal, "of_plan", lambda _connection, plan: reads.append(plan) or ())
     same = planner.plan({("u0", VCPUS): 2600, ("u1", VCPUS): 2600, ("u2", MEMORY_MIB): 1600})
     assert not [warning for warning in same.warnings if "held back" in warning]
+    assert reads == [first.values["plan"]]  # once for all its acts
 
 
 def test_an_empty_scope_is_refused(planner: Planner) -> None:

@@ -137,7 +137,7 @@ def _opposed_warnings(context: Context, made: Plan, digest: str) -> tuple[str, .
     """Approved acts of earlier plans, not begun yet, of which this one wants the opposite: they are held back."""
     with context.database.transaction() as connection:
         waiting = {
-            plan: {action_id: who for action_id, who in given.items() if action_id not in _begun(connection, plan)}
+            plan: _waiting(connection, plan, given)
             for plan, given in approvals.active(context.database, connection).items()
             if plan != digest
         }
@@ -162,8 +162,10 @@ def _actions(context: Context, plan: str) -> tuple[Action, ...]:
         return ()  # pruned, so nobody can apply it
 
 
-def _begun(connection: Connection, plan: str) -> frozenset[str]:
-    return frozenset(entry.action_id for entry in journal.of_plan(connection, plan))
+def _waiting(connection: Connection, plan: str, given: dict[str, str]) -> dict[str, str]:
+    """The approved acts that no run has begun, and who approved them."""
+    begun = {entry.action_id for entry in journal.of_plan(connection, plan)}
+    return {action_id: who for action_id, who in given.items() if action_id not in begun}
 
 
 def read_state(context: Context, connection: Connection) -> PlanState:

@@ -134,6 +134,37 @@ def test_a_connection_that_breaks_leaves_an_open_act_that_the_next_run_settles(b
     assert ends(bench.apply(made)) == [("done", ""), ("done", "")]
 
 
+def open_acts(bench: Bench, made: Plan) -> str:
+    """As a run leaves them that dies once they are begun; the plan's digest."""
+    digest = bench.artifacts.put(made)
+    for one in made.actions:
+        with bench.database.transaction() as connection:
+            journal.begin(
+                bench.database,
+                connection,
+                one,
+                run_id="dead",
+                plan=digest,
+                purpose=made.purpose,
+                who="ann",
+                token=1,
+            )
+    return digest
+
+
+def test_recovery_reads_a_plan_once_for_all_its_acts(bench: Bench) -> None:
+    made = plan(*(action(bench.fleet, f"u{n}", "vcpus.agent", 4, number=n + 1) for n in range(3)))
+    digest = open_acts(bench, made)
+    read: list[str] = []
+
+    def load_plan(wanted: str) -> Plan:
+        read.append(wanted)
+        return bench.load_plan(wanted)
+
+    assert len(recover(dataclasses.replace(bench.run(), load_plan=load_plan)).outcomes) == 3
+    assert read == [digest]
+
+
 @pytest.mark.safety(rule=7)
 def test_a_changed_vm_is_superseded_and_its_dependants_with_it(bench: Bench) -> None:
     first = action(bench.fleet, "u0", "memory.balloon", 512)
@@ -186,6 +217,15 @@ def test_a_newer_plan_supersedes_what_nobody_approved_and_holds_back_its_opposit
         )
         assert [(one.state, one.code) for one in seen] == ends(bench.apply(made)) == [expected]
         bench.fleet.save(before)
+
+
+def test_a_plan_is_not_read_again_to_see_whether_it_is_newer_than_itself(bench: Bench) -> None:
+    made = plan(action(bench.fleet, "u0", "memory.balloon", 2048))
+    name_newest(bench, made)
+    read: list[str] = []
+    run = dataclasses.replace(bench.run(), load_plan=read.append)
+    assert ends(apply_plan(run, made, plan_digest=bench.artifacts.put(made))) == [("done", "")]
+    assert not read
 
 
 @pytest.mark.safety(rule=7)

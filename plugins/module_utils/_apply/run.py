@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Callable
 
 from .._core.clock import format_utc, parse_utc, utc_now
@@ -96,9 +97,10 @@ def settle(run: Run, writer: Writer, *, endpoint: str, tokens: dict[str, int]) -
     """Bring each act that an earlier run left open to its end. The lease is held, so no live run has any here."""
     with run.database.transaction() as connection:
         entries = journal.unsettled(connection, endpoint)
+    load_plan = lru_cache(maxsize=1)(run.load_plan)  # acts of one plan stand together, and a plan can be large
     outcomes = []
     for entry in entries:
-        plan = run.load_plan(entry.plan)
+        plan = load_plan(entry.plan)
         action = next(one for one in plan.actions if one.action_id == entry.action_id)
         engine = _engine(run, plan, entry.plan, tokens=tokens)
         outcomes.append(_outcome(action, engine.settle(action, writer, entry=entry)))

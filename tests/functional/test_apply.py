@@ -134,6 +134,28 @@ def test_a_connection_that_breaks_leaves_an_open_act_that_the_next_run_settles(b
     assert ends(bench.apply(made)) == [("done", ""), ("done", "")]
 
 
+@pytest.mark.safety(rule=8)
+def test_an_open_act_stays_open_while_its_vm_cannot_be_read(bench: Bench) -> None:
+    before = bench.fleet.fields("u0")
+    made = plan(action(bench.fleet, "u0", "vcpus.agent", 4), action(bench.fleet, "u1", "vcpus.agent", 1, number=2))
+    bench.fleet.change("u0", faults={"guest.vcpus": "break"})
+    assert ends(bench.apply(made, workers=1)) == [("begun", "endpoint.broken"), ("skipped", "endpoint.broken")]
+    bench.fleet.change("u0", faults={}, unreadable=True)
+    assert ends(recover(bench.run())) == [("begun", "guest.refused")]
+    assert ends(bench.apply(made)) == [("skipped", "guest.refused"), ("done", "")]
+    bench.fleet.change("u0", unreadable=False)
+    assert ends(recover(bench.run())) == [("reverted", "recovered")]
+    assert bench.fleet.fields("u0") == before
+
+
+def test_what_was_owed_and_is_so_by_now_is_found_done(bench: Bench) -> None:
+    wanted = action(bench.fleet, "u0", "memory.balloon", 512)
+    made = plan(dataclasses.replace(wanted, changes=(), deferred=wanted.changes), purpose="rollback")
+    open_acts(bench, made)
+    bench.fleet.change("u0", fields={**bench.fleet.fields("u0"), **{one.field: 512 for one in wanted.changes}})
+    assert ends(recover(bench.run())) == [("done", "recovered")]
+
+
 def open_acts(bench: Bench, made: Plan) -> str:
     """As a run leaves them that dies once they are begun; the plan's digest."""
     digest = bench.artifacts.put(made)

@@ -159,16 +159,19 @@ class Engine:
         """End an action that a dead run left open, or that is owed: wholly after, or wholly before.
 
         All fields at ``after``: done. Else back to ``before``; an act without a live inverse goes forward instead.
+        While the VM cannot be read, the act stays as it is.
         """
         try:
             current = writer.current(action.unique_id)
         except RefusedError as refusal:
+            if refusal.code != VM_VANISHED:
+                return End(entry.state, refusal.code, refusal.message)
             end = End(REVERTED, refusal.code, refusal.message)
         else:
             if entry.state == OWED:
                 return self._settle_owed(action, current, entry=entry)
             if at_after(action, current):
-                end = End(OWED if action.deferred else DONE, RECOVERED, "Found done after an interruption.")
+                end = End(DONE, RECOVERED, "Found done after an interruption.")
             elif action.inverse.when == INVERSE_LIVE or at_before(action, current):
                 return self.revert(
                     action, writer, code=RECOVERED, message="Set back after an interruption.", token=entry.token

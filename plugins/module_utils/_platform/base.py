@@ -66,7 +66,7 @@ class Writer(Protocol):
     """A read-write connection. Only ``_apply`` obtains one."""
 
     def current(self, unique_id: str) -> Current:
-        """Read one VM afresh. Raises RefusedError ``vm.vanished``, EndpointError."""
+        """Read one VM afresh. Raises RefusedError (``vm.vanished``, or why it cannot be read now), EndpointError."""
 
     def write(self, unique_id: str, field: str, value: Value) -> None:
         """Set one named field through its typed setter; returns when the platform took it.

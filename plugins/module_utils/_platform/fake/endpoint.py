@@ -103,8 +103,10 @@ class FakeWriter(_FakeConnection):
     """Writes into the file, and counts them there."""
 
     def current(self, unique_id: str) -> Current:
-        """Read one VM. Raises ``vm.vanished``."""
+        """Read one VM. Raises ``vm.vanished``, ``guest.refused``."""
         vm = _find(read_fleet(self.path), unique_id)
+        if vm.get("unreadable"):
+            raise RefusedError("guest.refused", "The VM does not answer.")
         return Current(_generation(vm), dict(vm["fields"]), *_refusal(vm))
 
     def write(self, unique_id: str, field: str, value: Value) -> None:

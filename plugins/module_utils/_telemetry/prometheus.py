@@ -104,8 +104,8 @@ def read_span(
     }
     try:
         body = post(server, API, form, most_bytes=MOST_BYTES)
-    except StatusError as refused:
-        said = _words(refused.body)
+    except HeadroomError as refused:
+        said = _words(refused)
         if not said:
             raise
         raise HeadroomError(
@@ -225,9 +225,11 @@ def _strange(metric: str, why: str) -> HeadroomError:
     )
 
 
-def _words(body: bytes) -> str:
-    """What the server says of a query that it refused; "" where that is not in its own form."""
+def _words(refused: HeadroomError) -> str:
+    """What the server says of a query that it refused; "" where it said nothing, or not in its own form."""
+    if not isinstance(refused, StatusError):
+        return ""
     try:
-        return str(json.loads(body)["error"])
+        return str(json.loads(refused.body)["error"])
     except (ValueError, RecursionError, KeyError, TypeError):
         return ""

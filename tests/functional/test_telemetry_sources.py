@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -186,18 +187,20 @@ def test_the_token_is_nowhere(told):
     assert CANARY not in everything
 
 
-def test_the_cycle_reads_prometheus_where_it_is_told(tmp_path, url):
+def test_the_cycle_reads_prometheus_where_it_is_told_and_forecasts_from_its_intervals(tmp_path, url):
     controller = Controller(tmp_path, Fleet(tmp_path / "fleet.json", vms=2))
     metrics = {CPU: {"query": "cpu", "unique_id": "{name}", "factor": 1000}}
     said = {"observe_prometheus": {"url": url, "token": CANARY, "metrics": metrics}, "headroom_now": NOW}
-    variables = controller.write("said.yml", said)
-    done = controller.run("ansible-playbook", "headroom.fleet.observe", "-vvv", "-e", f"@{variables}")
+    variables = controller.write("said.yml", {**said, "observe_interval_s": 600, "forecast_interval_s": 600})
+    stages = ("headroom.fleet.observe", "headroom.fleet.forecast")
+    done = controller.run("ansible-playbook", *stages, "-vvv", "-e", f"@{variables}")
     assert done.returncode == 0, done.stdout[-3000:]
     assert CANARY not in done.stdout + done.stderr
     series = SeriesStore(controller.variables["headroom_telemetry"])
-    table = series.read(None, start=START, end=START + timedelta(hours=1), interval_s=300)
+    table = series.read(None, start=START, end=START + timedelta(hours=1), interval_s=600)
     assert set(table["unique_id"].to_pylist()) == {"fake/u1"}
-    assert table.num_rows == 12
+    assert table.num_rows == 6
+    assert re.search(r'"engines": \{\s*"": 3,\s*"naive": 1\s*\}', done.stdout)
 
 
 def log(found, name):

@@ -114,7 +114,8 @@ def test_a_full_disk_in_the_middle_of_a_transaction_keeps_none_of_it(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 
     done = subprocess.run(
-        [sys.executable, "-c", FILL, store], preexec_fn=limit, capture_output=True, text=True, check=False,
+        [sys.executable, "-B", "-c", FILL, store],  # bytecode would be cut short as well, and kept for others
+        preexec_fn=limit, capture_output=True, text=True, check=False,
         env={"PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]},
     )  # fmt: skip
     code, count = done.stdout.split() or pytest.fail(done.stderr)

@@ -160,6 +160,7 @@ def test_an_answer_too_large_is_asked_for_in_parts(url, series, tmp_path, monkey
         ({"queries": {}}, "prometheus.request"),
         ({"step_s": 7}, "prometheus.request"),
         ({"history_s": 60}, "prometheus.request"),
+        ({"history_s": 10**12}, "prometheus.request"),
     ],
 )
 def test_a_request_that_cannot_be_is_one_error(url, series, tmp_path, change, code):

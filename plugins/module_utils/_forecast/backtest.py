@@ -16,11 +16,12 @@ from .._core.errors import HeadroomError
 from .._core.needs import needs
 from .._core.units import PPM
 from .._records.backtest import COLUMNS, SELECTED, Interval, Score
+from .._records.series import DAY_S
 from .conformal import DECIMALS, FleetErrors, corrected
 from .engines import ENGINES, Engine
 from .forecast import bound_warnings, bounded, shape_of
 from .grid import Span, level_of, past
-from .request import EPOCH, Request
+from .request import EPOCH, LONGEST_S, Request
 from .scores import Means, Tally
 from .select import attempt, select
 
@@ -54,6 +55,10 @@ class Rolling:
             (
                 self.step_s <= 0 or self.step_s % interval_s != 0,
                 f"The step of {self.step_s} s is no multiple of the interval of {interval_s} s.",
+            ),
+            (
+                self.origins * self.step_s > LONGEST_S,
+                f"{self.origins} origins {self.step_s} s apart span more than {LONGEST_S // DAY_S} days.",
             ),
         ):
             if wrong:

@@ -13,6 +13,7 @@ from .._records.forecast import TARGET_MAXIMUM, TARGETS
 from .._records.series import DAY_S, METRICS
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+LONGEST_S = 3650 * DAY_S  # ten years, from the oldest interval looked at to the last one forecast: no past is longer
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,10 @@ class Request:
             ),
             (self.costly_vms < 0, f"{self.costly_vms} VMs for the costly engines are fewer than none."),
             (self.history_s < interval_s, f"The history of {self.history_s} s is shorter than an interval."),
+            (
+                self.history_s + self.lead_s + self.horizon_s > LONGEST_S,
+                f"History, lead and horizon together span more than {LONGEST_S // DAY_S} days.",
+            ),
             (self.now.tzinfo is None, f"The time {self.now} has no zone."),
         ):
             if wrong:

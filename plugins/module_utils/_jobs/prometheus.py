@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+LONGEST_S = 3650 * DAY_S  # ten years, a day's queries each; what is beyond is a slip
+
 
 @dataclass(frozen=True)
 class Queried:
@@ -107,6 +109,7 @@ def _check(queries: Mapping[str, Query], *, history_s: int, step_s: int, interva
             f"A step of {step_s} s does not divide an interval of {interval_s} s.",
         ),
         (history_s < interval_s, f"A history of {history_s} s holds no interval of {interval_s} s."),
+        (history_s > LONGEST_S, f"A history of {history_s} s is longer than {LONGEST_S // DAY_S} days."),
         (any(not math.isfinite(one.factor) or one.factor <= 0 for one in queries.values()), "A factor is not above 0."),
     )
     for found, message in wrong:

@@ -209,6 +209,7 @@ BAD = {
     "no origins": {"origins": 0},
     "no step": {"step_s": 0},
     "step between intervals": {"step_s": 1000},
+    "more origins than time": {"origins": 10**7},
     "request": {"request": replace(REQUEST, quantiles=("0.9", "0.5"))},
 }
 

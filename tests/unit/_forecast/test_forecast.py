@@ -346,6 +346,8 @@ BAD = {
     "lead": {"lead_s": 100},
     "negative lead": {"lead_s": -300},
     "history": {"history_s": 0},
+    "history beyond all time": {"history_s": 10**12},
+    "lead beyond all time": {"lead_s": 300 * 10**9},
     "fewer than no VMs": {"costly_vms": -1},
     "naive time": {"now": datetime(2026, 3, 2)},  # noqa: DTZ001
 }

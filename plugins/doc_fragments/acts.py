@@ -7,13 +7,13 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   workers:
-    description: How many acts of one endpoint may be under way at once. The budgets of the sizing policy bound them
-      further.
+    description: How many acts of one endpoint may be under way at once, at least 1. The budgets of the sizing policy
+      bound them further.
     type: int
     default: 4
   lease_s:
-    description: For how many seconds an endpoint stays with this run after its last sign of life. Another run waits
-      that long after a crash.
+    description: For how many seconds, at least 1, an endpoint stays with this run after its last sign of life. Another
+      run waits that long after a crash.
     type: int
     default: 30
   lease_wait_s:

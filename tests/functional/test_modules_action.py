@@ -244,6 +244,14 @@ def test_an_error_is_one_message_with_a_code_and_advice(controller: Controller) 
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("option", ["workers=0", "lease_s=0", "lease_wait_s=-1"])
+def test_a_number_with_which_nothing_could_begin_is_refused(controller: Controller, option: str) -> None:
+    done = controller.run("ansible", "vm0", "-m", "headroom.fleet.vm_resize", "-a", f"vcpus=3 {option}")
+    assert done.returncode == 2
+    assert '"code": "acts.option"' in done.stdout
+    assert option.partition("=")[0] in done.stdout
+
+
 def test_progress_is_shown_with_v_and_not_without(controller: Controller) -> None:
     controller.run("ansible", "vm1", "-m", "headroom.fleet.vm_hold", "-a", "state=absent")
     plan = controller.results(

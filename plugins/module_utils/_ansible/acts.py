@@ -9,6 +9,7 @@ import threading
 from typing import Any, Callable
 
 from .._apply.lease import LeaseTerms
+from .._core.errors import HeadroomError
 from .._jobs.context import Context, Result
 from .run import finish, make_module
 from .specs import Spec
@@ -22,6 +23,8 @@ ACTS: Spec = {
     "lease_wait_s": {"type": "int", "default": 45},
 }
 
+LEAST = {"workers": 1, "lease_s": 1, "lease_wait_s": 0}  # with less nothing would begin, or no lease would last
+
 # What may reach a module when its playbook ends early: an automation controller's cancel, Ctrl-C, a lost terminal.
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -32,5 +35,16 @@ def run_acts(job: StoppableJob, spec: Spec, **rules: Any) -> None:
     stop = threading.Event()
     for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: stop.set())
-    terms = LeaseTerms(ttl_s=module.params["lease_s"], wait_s=module.params["lease_wait_s"])
-    finish(module, lambda context: job(context, module.params, stop, terms))
+
+    def act(context: Context) -> Result:
+        return job(context, module.params, stop, _terms(module.params))
+
+    finish(module, act)
+
+
+def _terms(params: dict[str, Any]) -> LeaseTerms:
+    """Raises ``acts.option``."""
+    for name, least in LEAST.items():
+        if params[name] < least:
+            raise HeadroomError("acts.option", f"{name} is {params[name]}.", advice=f"Give {least} or more.")
+    return LeaseTerms(ttl_s=params["lease_s"], wait_s=params["lease_wait_s"])

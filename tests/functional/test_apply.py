@@ -33,7 +33,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._store import (
 )
 
 from .bench import STOP, TERMS, Bench, ends
-from .fleets import NOW, WIDE, action, plan
+from .fleets import NOW, WIDE, Fleet, action, plan
 
 
 @pytest.fixture
@@ -145,6 +145,20 @@ def test_an_open_act_stays_open_while_its_vm_cannot_be_read(bench: Bench) -> Non
     assert ends(bench.apply(made)) == [("skipped", "guest.refused"), ("done", "")]
     bench.fleet.change("u0", unreadable=False)
     assert ends(recover(bench.run())) == [("reverted", "recovered")]
+    assert bench.fleet.fields("u0") == before
+
+
+@pytest.mark.safety(rule=8)
+def test_recovery_settles_the_other_endpoints_where_one_is_down(bench: Bench, tmp_path: Path) -> None:
+    before = bench.fleet.fields("u0")
+    open_acts(bench, plan(action(bench.fleet, "u0", "vcpus.agent", 4)))
+    bench.fleet.change("u0", fields={**before, "guest.vcpus": 4})
+    down = Fleet(tmp_path / "down.json", name="a")  # the first of the two
+    down.save({**down.load(), "down": True})
+    endpoints = {one.endpoint.name: one.endpoint for one in (down, bench.fleet)}
+    with pytest.raises(HeadroomError) as caught:
+        recover(dataclasses.replace(bench.run(), endpoints=endpoints))
+    assert caught.value.code == "endpoint.unreachable"
     assert bench.fleet.fields("u0") == before
 
 

@@ -69,13 +69,22 @@ def apply_plan(run: Run, plan: Plan, *, plan_digest: str) -> Receipt:
 
 
 def recover(run: Run) -> Receipt:
-    """Settle what earlier runs left open on these endpoints, and do nothing else."""
+    """Settle what earlier runs left open on these endpoints, and do nothing else.
+
+    Raises EndpointError for the first endpoint that does not answer, once all others are settled.
+    """
     started_at = format_utc(utc_now())
     outcomes: list[Outcome] = []
+    broken: list[EndpointError] = []
     with held(run.database, run.endpoints, run_id=run.run_id, terms=run.terms) as tokens:
         for name, endpoint in sorted(run.endpoints.items()):
-            with closing(open_writer(endpoint)) as writer:
-                outcomes += settle(run, writer, endpoint=name, tokens=tokens)
+            try:
+                with closing(open_writer(endpoint)) as writer:
+                    outcomes += settle(run, writer, endpoint=name, tokens=tokens)
+            except EndpointError as error:
+                broken.append(error)
+    if broken:
+        raise broken[0]
     return _receipt(run, "", started_at, tuple(outcomes), stopped=None)
 
 

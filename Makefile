@@ -7,6 +7,7 @@ SHELL := /bin/bash
 BOOTSTRAP := tests/tooling/bootstrap
 GATES ?=
 ARGS ?=
+BENCH ?= plan
 export YES SWAP TRACE
 
 .DEFAULT_GOAL := help
@@ -27,8 +28,8 @@ test: ## every check and test; GATES='lint unit' chooses
 test-kills: ## kill every step of the journal, every way, and look that nothing is half-done
 	@$(BOOTSTRAP) --for dev python -m pytest tests/kills $(ARGS)
 
-bench: ## snapshot to plan for 1,000 to 100,000 synthetic VMs
-	@$(BOOTSTRAP) python tests/bench $(ARGS)
+bench: ## snapshot to plan for 1,000 to 100,000 synthetic VMs; BENCH=forecast, inventory, report or telemetry for another
+	@$(BOOTSTRAP) python tests/bench/bench_$(BENCH).py $(ARGS)
 
 lab: ## start the lab
 	@$(BOOTSTRAP) python tests/lab/lab.py up

@@ -70,7 +70,8 @@ def combined(known: pa.Table, fresh: pa.Table) -> pa.Table:
 
     Two samplings of one interval are taken as apart in time when their coverage adds up to at most the whole: then the
     mean is weighted, the maximum is the larger one (and no less than either mean), p95 is the larger one too (an upper
-    bound), and counts add up. Otherwise the fresh row stands alone. Both tables hold each key once.
+    bound), and counts add up. Otherwise they overlap: the row that speaks for more of the interval counts, the fresh one
+    where they are equal, but with the larger p95 and maximum: a peak that was seen stays. Both tables hold each key once.
     """
     with needs("pyarrow"):
         import pyarrow as pa
@@ -79,6 +80,7 @@ def combined(known: pa.Table, fresh: pa.Table) -> pa.Table:
     both = fresh.join(known, keys=list(KEY))
     coverage = pc.add(both["coverage_ppm"], both["known_coverage_ppm"])
     apart = pc.and_(pc.less_equal(coverage, PPM), pc.greater(coverage, 0)).fill_null(fill_value=False)
+    poorer = pc.less(both["coverage_ppm"], both["known_coverage_ppm"]).fill_null(fill_value=False)
 
     def share(mean: str, part: str) -> pa.ChunkedArray:
         return pc.multiply(both[mean], pc.divide(both[part].cast(pa.float64()), coverage))
@@ -86,18 +88,18 @@ def combined(known: pa.Table, fresh: pa.Table) -> pa.Table:
     peak = pc.max_element_wise(both["maximum"], both["known_maximum"])
     joined = {
         "mean": pc.add(share("mean", "coverage_ppm"), share("known_mean", "known_coverage_ppm")),
-        "p95": pc.max_element_wise(both["p95"], both["known_p95"]),
-        "maximum": pc.if_else(pc.is_valid(peak), pc.max_element_wise(peak, both["mean"], both["known_mean"]), peak),
         "samples": pc.add(both["samples"], both["known_samples"]),
         "coverage_ppm": coverage,
     }
-    columns = [
-        pc.if_else(apart, joined[name], both[name]).cast(interval_schema().field(name).type)
-        if name in joined
-        else both[name]
-        for name in COLUMNS
-    ]
-    return pa.table(columns, schema=interval_schema())
+    columns = {name: both[name] for name in KEY}
+    for name, value in joined.items():
+        fuller_one = pc.if_else(poorer, both[f"known_{name}"], both[name])
+        columns[name] = pc.if_else(apart, value, fuller_one).cast(interval_schema().field(name).type)
+    columns["p95"] = pc.max_element_wise(both["p95"], both["known_p95"])
+    columns["maximum"] = pc.if_else(
+        pc.is_valid(peak), pc.max_element_wise(peak, both["mean"], both["known_mean"]), peak
+    )
+    return pa.table([columns[name] for name in COLUMNS], schema=interval_schema())
 
 
 def fuller(known: pa.Table, fresh: pa.Table) -> pa.Table:

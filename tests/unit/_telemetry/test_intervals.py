@@ -127,10 +127,17 @@ def test_two_samplings_of_one_interval_are_joined():
     assert other == second.to_pylist()[1]  # nothing was known of it
 
 
-def test_samplings_that_overlap_are_not_joined():
-    whole = intervals(steps((0, 100, 900.0), (100, 300, 900.0)), interval_s=300)
-    again = intervals(steps((200, 290, 100.0)), interval_s=300)
-    assert combined(whole, again).to_pylist() == again.to_pylist()
+def test_of_samplings_that_overlap_the_fuller_counts_and_no_peak_is_forgotten():
+    whole = intervals(steps((0, 100, 300.0), (100, 300, 300.0)), interval_s=300)
+    again = intervals(steps((200, 210, 900.0), (210, 290, 100.0)), interval_s=300)
+    for known, fresh in ((whole, again), (again, whole)):
+        joined = combined(known, fresh)
+        checked_rows(joined)
+        (row,) = joined.to_pylist()
+        assert (row["mean"], row["maximum"], row["samples"], row["coverage_ppm"]) == (300.0, 900.0, 1, 1_000_000)
+    same = intervals(steps((0, 100, 200.0), (100, 300, 200.0)), interval_s=300)
+    (row,) = combined(whole, same).to_pylist()
+    assert (row["mean"], row["maximum"]) == (200.0, 300.0)
 
 
 def test_joining_with_a_mean_alone_keeps_what_is_known_of_the_maximum():

@@ -23,7 +23,7 @@ options:
     type: list
     elements: str
   ttl_s:
-    description: For how many seconds the approval holds.
+    description: For how many seconds, at least 1, the approval holds.
     type: int
     default: 86400
 attributes:

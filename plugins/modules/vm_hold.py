@@ -29,7 +29,8 @@ options:
     description: Why, for those who meet the hold. Required with O(state=present).
     type: str
   until:
-    description: When the hold ends by itself, as V(2026-01-31T12:00:00Z). By default somebody must end it.
+    description: When the hold ends by itself, as V(2026-01-31T12:00:00Z), a time to come. By default somebody must end
+      it.
     type: str
 attributes:
   check_mode:

@@ -14,10 +14,13 @@ from ansible_collections.headroom.fleet.plugins.module_utils._apply.engine impor
 from ansible_collections.headroom.fleet.plugins.module_utils._apply.newer import NewerPlans
 from ansible_collections.headroom.fleet.plugins.module_utils._apply.room import Room
 from ansible_collections.headroom.fleet.plugins.module_utils._core.canonical import canonical_bytes
+from ansible_collections.headroom.fleet.plugins.module_utils._core.clock import format_utc
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.apply import apply
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.approve import approve
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.hold import hold
 from ansible_collections.headroom.fleet.plugins.module_utils._platform.registry import open_writer
-from ansible_collections.headroom.fleet.plugins.module_utils._store import journal, leases
+from ansible_collections.headroom.fleet.plugins.module_utils._store import approvals, holds, journal, leases
 
 from .bench import STOP, TERMS, Bench, ends
 from .fleets import NOW, action, plan
@@ -84,3 +87,18 @@ def test_a_lease_lost_under_way_stops_before_the_next_write_and_the_next_run_set
     assert ends(bench.apply(made)) == [("done", "")]
     with bench.database.transaction() as connection:
         assert [entry.state for entry in journal.of_plan(connection, digest)] == ["reverted", "done"]
+
+
+def test_a_hold_or_an_approval_that_is_over_before_it_begins_is_refused(bench: Bench, tmp_path: Path) -> None:
+    context = bench.context(tmp_path)
+    digest = bench.artifacts.put(plan(action(bench.fleet, "u0", "memory.balloon", 512)))
+    with pytest.raises(HeadroomError) as caught:
+        hold(context, unique_ids=["fake/u0"], reason="an audit", until=format_utc(NOW))
+    assert caught.value.code == "hold.over"
+    with pytest.raises(HeadroomError) as caught:
+        approve(context, plan=digest, ttl_s=0)
+    assert caught.value.code == "approval.ttl"
+    with bench.database.transaction() as connection:
+        assert holds.active(bench.database, connection) == {}
+        assert approvals.of_plan(connection, digest) == ()
+    context.close()

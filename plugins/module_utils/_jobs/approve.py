@@ -22,8 +22,10 @@ MODE_RECOMMEND = "recommend"
 def approve(context: Context, *, plan: str, actions: Optional[Collection[str]] = None, ttl_s: int = 86400) -> Result:
     """Write an approval by the caller; None approves every action that may be approved. Second time: no change.
 
-    Raises ``approval.unknown``, ``approval.recommend_only``, ``approval.empty``, ``artifact.*``.
+    Raises ``approval.ttl``, ``approval.unknown``, ``approval.recommend_only``, ``approval.empty``, ``artifact.*``.
     """
+    if ttl_s < 1:
+        raise HeadroomError("approval.ttl", f"ttl_s is {ttl_s}.", advice="Give 1 or more.")
     modes = {action.action_id: action.mode for action in context.artifacts.get(Plan, plan).actions}
     wanted = {one for one, mode in modes.items() if mode != MODE_RECOMMEND} if actions is None else set(actions)
     for action_id in sorted(wanted):

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Optional
 
 from .._core.clock import parse_utc
+from .._core.errors import HeadroomError
 from .._store import holds, killswitch
 from .context import Result
 
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
 
 
 def hold(context: Context, *, unique_ids: Collection[str], reason: str, until: str = "") -> Result:
-    """Hold VMs until a time (RFC 3339), or until released. A VM need not be known: it may only come."""
+    """Hold VMs until a time (RFC 3339), or until released. A VM need not be known: it may only come.
+
+    Raises ``hold.over`` for a time that has passed, ``time.*``.
+    """
+    if until and parse_utc(until) <= context.now:
+        raise HeadroomError("hold.over", f"The hold would have ended at {until}.", advice="Give a time to come.")
     until_ms = round(parse_utc(until).timestamp() * 1000) if until else None
     with context.database.transaction() as connection:
         placed = [

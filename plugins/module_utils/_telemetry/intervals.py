@@ -70,8 +70,8 @@ def combined(known: pa.Table, fresh: pa.Table) -> pa.Table:
 
     Two samplings of one interval are taken as apart in time when their coverage adds up to at most the whole: then the
     mean is weighted, the maximum is the larger one (and no less than either mean), p95 is the larger one too (an upper
-    bound), and counts add up. Otherwise they overlap: the row that speaks for more of the interval counts, the fresh one
-    where they are equal, but with the larger p95 and maximum: a peak that was seen stays. Both tables hold each key once.
+    bound), and counts add up. Otherwise they overlap: the row that speaks for more of the interval counts, if none does
+    the fresh one, but with the larger p95 and maximum: a peak that was seen stays. Both tables hold each key once.
     """
     with needs("pyarrow"):
         import pyarrow as pa

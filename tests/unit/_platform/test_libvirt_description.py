@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
+from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import RefusedError
 from ansible_collections.headroom.fleet.plugins.module_utils._platform.libvirt import description
 
 from .libvirt_domains import running
@@ -30,7 +30,7 @@ BOMB = "<!DOCTYPE domain [<!ENTITY a 'aaaa'><!ENTITY b '&a;&a;&a;&a;'>]><domain>
     ],
 )
 def test_what_is_not_plain_bounded_xml_is_refused(text: str) -> None:
-    with pytest.raises(HeadroomError) as error:
+    with pytest.raises(RefusedError) as error:
         description.parse(text)
     assert error.value.code == "vm.unreadable"
 
@@ -44,7 +44,7 @@ def test_a_document_of_the_greatest_depth_is_read() -> None:
     "text", ["<d><m unit='MiB'>4</m></d>", "<d><m>four</m></d>", "<d><m>-4</m></d>", "<d><m/></d>"]
 )
 def test_a_size_that_is_no_number_of_kib_is_refused(text: str) -> None:
-    with pytest.raises(HeadroomError) as error:
+    with pytest.raises(RefusedError) as error:
         description.kib(description.parse(text), "m")
     assert error.value.code == "vm.unreadable"
 

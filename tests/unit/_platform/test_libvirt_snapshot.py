@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import EndpointError, HeadroomError
+from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import (
+    EndpointError,
+    HeadroomError,
+    RefusedError,
+)
 from ansible_collections.headroom.fleet.plugins.module_utils._platform.base import Endpoint
 from ansible_collections.headroom.fleet.plugins.module_utils._platform.libvirt import snapshot
 from ansible_collections.headroom.fleet.plugins.module_utils._platform.libvirt.description import Agent
@@ -90,3 +94,27 @@ def test_what_the_agent_cannot_mean() -> None:
     with pytest.raises(HeadroomError) as error:
         snapshot.read_agent({"vcpus": "0-x", "online": "0"})
     assert error.value.code == "vm.unreadable"
+
+
+class Session:
+    """Calls go straight to the domain."""
+
+    def on(self, domain: Any, act: Any) -> Any:
+        return act(domain)
+
+
+class Stopping:
+    """A domain that goes off right after it said that it runs: only one that runs has an id."""
+
+    def XMLDesc(self, _flags: int) -> str:  # noqa: N802 - libvirt's name
+        return "<domain/>"
+
+    def name(self) -> str:
+        return "web1"
+
+
+def test_a_vm_that_goes_off_while_it_is_read_is_a_refusal_and_stops_no_run() -> None:
+    session: Any = Session()
+    with pytest.raises(RefusedError) as error:
+        snapshot.describe(session, Stopping(), state=1, managed_save=False, persistent=True)
+    assert error.value.code == "vm.changing"

@@ -117,7 +117,7 @@ def describe(
     persistent: bool,
     host: HostTraits = HOST_UNKNOWN,
 ) -> Description:
-    """Read one domain. Raises RefusedError, EndpointError, ``vm.unreadable``."""
+    """Read one domain. Raises RefusedError (``vm.changing``, ``vm.unreadable``, the session's), EndpointError."""
     with needs("libvirt"):
         import libvirt
     power = POWERS[state] if state < len(POWERS) else POWERS[0]
@@ -128,7 +128,7 @@ def describe(
     if power not in (OFF, "crashed"):
         live = parse(session.on(domain, lambda it: it.XMLDesc(0)))
         if live.get("id") is None:  # only a domain that runs has one
-            raise HeadroomError("vm.changing", f"{domain.name()} went off while it was read.", advice="Observe again.")
+            raise RefusedError("vm.changing", f"{domain.name()} went off while it was read.", advice="Observe again.")
         job = _job(session, domain)
         agent = _ask_agent(session, domain, live) if power == RUNNING else Agent("vm.paused", "it does not run")
     return Description(

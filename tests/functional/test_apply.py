@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.headroom.fleet.plugins.module_utils._apply.preview import preview, verify
+from ansible_collections.headroom.fleet.plugins.module_utils._apply.room import Room
 from ansible_collections.headroom.fleet.plugins.module_utils._apply.run import apply_plan, recover
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.apply import rollback
@@ -390,6 +391,26 @@ def test_two_applies_at_once(bench: Bench) -> None:
 
 
 @pytest.mark.safety(rule=8)
+def test_a_defect_in_one_worker_ends_the_run_and_lets_go_of_its_leases(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = plan(*(action(bench.fleet, f"u{n}", "memory.balloon", 512, number=n + 1) for n in range(2)))
+    caught: list[BaseException] = []
+
+    def apply() -> None:
+        try:
+            bench.apply(made)
+        except LookupError as error:
+            caught.append(error)
+
+    monkeypatch.setattr(Room, "check", lambda *_: {}["a defect"])
+    thread = threading.Thread(target=apply, daemon=True)  # a run that never ends must not keep the tests from ending
+    thread.start()
+    thread.join(60)
+    assert caught
+    assert leases.acquire(bench.database, "fake", holder="the next", ttl_s=1)
+
+
 def test_asked_to_stop_it_begins_nothing(bench: Bench) -> None:
     stop = threading.Event()
     stop.set()

@@ -148,7 +148,10 @@ def _work(run: Run, engine: Engine, schedule: Schedule, endpoint: Endpoint, room
     try:
         with closing(open_writer(endpoint)) as writer:
             while action := _next(run, schedule, endpoint.name):
-                end = _perform(run, engine, schedule, action, writer=writer, room=room)
+                try:
+                    end = _perform(run, engine, schedule, action, writer=writer, room=room)
+                finally:
+                    schedule.abandon(action)
                 if end.state == BEGUN:
                     schedule.stop(End(SKIPPED, end.code, "The endpoint's run broke off."), endpoint=endpoint.name)
     except EndpointError as error:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # Ends that fulfil what another action waits for.
 _FULFILLED = (DONE, ALREADY_DONE)
+_ABANDONED = End(SKIPPED, "defect", "A worker of this run died of a defect.")
 # How long a worker sleeps when all it could take waits for something outside this process.
 POLL_S = 0.5
 
@@ -72,6 +73,13 @@ class Schedule:
         """Record how an action ended."""
         with self._changed:
             self._end(action, end)
+
+    def abandon(self, action: Action) -> None:
+        """Where its worker died of a defect, end the action and the run: nobody may wait for it."""
+        with self._changed:
+            if action.action_id not in self.ends:
+                self._end(action, _ABANDONED)
+                self.stop(_ABANDONED)
 
     def stop(self, end: End, *, endpoint: str = "") -> None:
         """Hand out nothing more, of one endpoint or at all; what waits ends so."""

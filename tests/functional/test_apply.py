@@ -142,8 +142,8 @@ def test_an_open_act_stays_open_while_its_vm_cannot_be_read(bench: Bench) -> Non
     bench.fleet.change("u0", faults={"guest.vcpus": "break"})
     assert ends(bench.apply(made, workers=1)) == [("begun", "endpoint.broken"), ("skipped", "endpoint.broken")]
     bench.fleet.change("u0", faults={}, unreadable=True)
-    assert ends(recover(bench.run())) == [("begun", "guest.refused")]
-    assert ends(bench.apply(made)) == [("skipped", "guest.refused"), ("done", "")]
+    assert ends(recover(bench.run())) == [("begun", "vm.unreadable")]
+    assert ends(bench.apply(made)) == [("skipped", "vm.unreadable"), ("done", "")]
     bench.fleet.change("u0", unreadable=False)
     assert ends(recover(bench.run())) == [("reverted", "recovered")]
     assert bench.fleet.fields("u0") == before
@@ -160,6 +160,17 @@ def test_recovery_settles_the_other_endpoints_where_one_is_down(bench: Bench, tm
     with pytest.raises(HeadroomError) as caught:
         recover(dataclasses.replace(bench.run(), endpoints=endpoints))
     assert caught.value.code == "endpoint.unreachable"
+    assert bench.fleet.fields("u0") == before
+
+
+@pytest.mark.safety(rule=8)
+def test_an_act_whose_vm_cannot_be_read_back_stays_open(bench: Bench) -> None:
+    before = bench.fleet.fields("u0")
+    made = plan(action(bench.fleet, "u0", "vcpus.agent", 4))
+    bench.fleet.change("u0", faults={"guest.vcpus": "blind"})
+    assert ends(bench.apply(made)) == [("begun", "vm.unreadable")]
+    bench.fleet.change("u0", faults={}, unreadable=False)
+    assert ends(recover(bench.run())) == [("reverted", "recovered")]
     assert bench.fleet.fields("u0") == before
 
 

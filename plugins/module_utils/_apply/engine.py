@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable
 
 from .._core.clock import parse_utc, wait_until
-from .._core.errors import HeadroomError, RefusedError
+from .._core.errors import HeadroomError, RefusedError, UnreadableError
 from .._records.plan import PURPOSE_ROLLBACK
 from .._records.receipt import ACTED, ALREADY_DONE, BEGUN, DONE, FAILED, OWED, REVERTED, SKIPPED
 from .._records.vm import INVERSE_LIVE
@@ -125,7 +125,8 @@ class Engine:
     def revert(self, action: Action, writer: Writer, *, code: str, message: str, token: int = 0) -> End:
         """Set back what was written, in reverse, and close the action.
 
-        Reverted; owed where a field only comes back with the VM's restart; failed where setting back fails.
+        Reverted; owed where a field only comes back with the VM's restart; failed where setting back fails. Raises
+        UnreadableError where nothing is known of the VM: the act stays open.
         """
         live = action.inverse.when == INVERSE_LIVE
         back = [change for change in reversed(action.changes) if live or change.persistent]
@@ -133,6 +134,8 @@ class Engine:
             self.set_fields(action, writer, ((change.field, change.before) for change in back))
             whole = live or at_before(action, writer.current(action.unique_id))
             end = End(REVERTED if whole else OWED, code, message)
+        except UnreadableError:
+            raise
         except RefusedError as refusal:
             if refusal.code == VM_VANISHED:
                 end = End(REVERTED, VM_VANISHED, f"{message} {refusal.message}")
@@ -163,11 +166,6 @@ class Engine:
         """
         try:
             current = writer.current(action.unique_id)
-        except RefusedError as refusal:
-            if refusal.code != VM_VANISHED:
-                return End(entry.state, refusal.code, refusal.message)
-            end = End(REVERTED, refusal.code, refusal.message)
-        else:
             if entry.state == OWED:
                 return self._settle_owed(action, current, entry=entry)
             if at_after(action, current):
@@ -178,12 +176,18 @@ class Engine:
                 )
             else:
                 end = self._forward(action, writer)
+        except RefusedError as refusal:
+            if refusal.code != VM_VANISHED:
+                return End(entry.state, refusal.code, refusal.message)
+            end = End(REVERTED, refusal.code, refusal.message)
         self._move(action, end, token=entry.token)
         return end
 
     def _forward(self, action: Action, writer: Writer) -> End:
         try:
             self.set_fields(action, writer, ((change.field, change.after) for change in action.changes))
+        except UnreadableError:
+            raise
         except RefusedError as refusal:
             return End(FAILED, "rollback_failed", f"Interrupted, and could not be finished: {refusal.message}")
         return End(DONE, RECOVERED, "Finished after an interruption.")

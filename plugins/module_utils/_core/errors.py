@@ -30,3 +30,7 @@ class EndpointError(HeadroomError):
 
 class RefusedError(HeadroomError):
     """The platform, the guest or a rule says no to this one act; the rest of the plan goes on."""
+
+
+class UnreadableError(RefusedError):
+    """A VM cannot be read now: nothing is known of it, and so nothing is concluded."""

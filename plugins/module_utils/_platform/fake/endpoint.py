@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..._core.canonical import digest
 from ..._core.clock import utc_now
-from ..._core.errors import EndpointError, RefusedError
+from ..._core.errors import EndpointError, RefusedError, UnreadableError
 from ..._records.host import Host
 from ..._records.series import AGENT, COUNTERS, HOST, Sample
 from ..._records.snapshot import Gap
 from ..._records.vm import VM
 from ..base import Current, Observation
 from .capability import capabilities
-from .fleet import FAULT_BREAK, FAULT_IGNORE, FAULT_REFUSE, FAULT_STUCK, changed_fleet, read_fleet
+from .fleet import FAULT_BLIND, FAULT_BREAK, FAULT_IGNORE, FAULT_REFUSE, FAULT_STUCK, changed_fleet, read_fleet
 
 if TYPE_CHECKING:
     from ..._records.vm import Value
@@ -103,10 +103,10 @@ class FakeWriter(_FakeConnection):
     """Writes into the file, and counts them there."""
 
     def current(self, unique_id: str) -> Current:
-        """Read one VM. Raises ``vm.vanished``, ``guest.refused``."""
+        """Read one VM. Raises ``vm.vanished``, ``vm.unreadable``."""
         vm = _find(read_fleet(self.path), unique_id)
         if vm.get("unreadable"):
-            raise RefusedError("guest.refused", "The VM does not answer.")
+            raise UnreadableError("vm.unreadable", "The fake VM cannot be read.")
         return Current(_generation(vm), dict(vm["fields"]), *_refusal(vm))
 
     def write(self, unique_id: str, field: str, value: Value) -> None:
@@ -121,6 +121,8 @@ class FakeWriter(_FakeConnection):
                 return
             if fault == FAULT_STUCK:
                 vm["faults"][field] = FAULT_REFUSE
+            if fault == FAULT_BLIND:
+                vm["unreadable"] = True
             vm["fields"][field] = value
         if fault == FAULT_BREAK:
             raise EndpointError("endpoint.broken", "The connection broke during a write.", advice="Apply again.")

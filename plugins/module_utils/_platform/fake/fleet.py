@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FAULT_REFUSE = "refuse"  # the guest says no
 FAULT_IGNORE = "ignore"  # taken, and never done
 FAULT_BREAK = "break"  # done, and the connection breaks before the answer
+FAULT_BLIND = "blind"  # done, and the VM cannot be read from then on
 FAULT_STUCK = "stuck"  # done once; every later write of the field is refused
 
 

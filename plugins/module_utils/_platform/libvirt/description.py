@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from ..._core.cpuset import parse_cpuset
-from ..._core.errors import RefusedError
+from ..._core.errors import UnreadableError
 
 MAX_CHARACTERS = 4 * 2**20  # REMOTE_STRING_MAX of libvirt's protocol: no longer string comes over the wire
 MAX_DEPTH = 64  # a domain nests about ten deep, metadata may nest further
@@ -186,8 +186,8 @@ def _misunderstood(tags: list[ET.Element]) -> str:
     return ""
 
 
-def unreadable(why: str) -> RefusedError:
+def unreadable(why: str) -> UnreadableError:
     """What libvirt gave cannot be meant."""
-    return RefusedError(
+    return UnreadableError(
         "vm.unreadable", f"This is not XML that Headroom reads: {why}.", advice="Look at it with virsh dumpxml."
     )

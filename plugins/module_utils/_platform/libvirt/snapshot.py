@@ -11,7 +11,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from typing import Any, Optional
 
-from ..._core.errors import EndpointError, HeadroomError, RefusedError
+from ..._core.errors import EndpointError, HeadroomError, RefusedError, UnreadableError
 from ..._core.needs import needs
 from ..._core.units import kib_to_mib
 from ..._records.host import Host, NumaCell
@@ -128,7 +128,9 @@ def describe(
     if power not in (OFF, "crashed"):
         live = parse(session.on(domain, lambda it: it.XMLDesc(0)))
         if live.get("id") is None:  # only a domain that runs has one
-            raise RefusedError("vm.changing", f"{domain.name()} went off while it was read.", advice="Observe again.")
+            raise UnreadableError(
+                "vm.changing", f"{domain.name()} went off while it was read.", advice="Observe again."
+            )
         job = _job(session, domain)
         agent = _ask_agent(session, domain, live) if power == RUNNING else Agent("vm.paused", "it does not run")
     return Description(

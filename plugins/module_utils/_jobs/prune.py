@@ -14,7 +14,6 @@ from .._core.errors import HeadroomError
 from .._policy.sizing import LONGEST_WINDOW_HOURS
 from .._records.series import Series
 from .._store import pruning, retention
-from .._store.audit import append
 from .._store.delta import location, shown
 from .context import Result, drop_rehearsal, rehearsals_before
 
@@ -83,11 +82,7 @@ def _prune_rows(context: Context, *, before: datetime) -> dict[str, int]:
     age_ms = round((utc_now() - before + JOURNAL_MARGIN).total_seconds() * 1000)
     with database.transaction() as connection:
         before_ms = database.now_ms(connection) - age_ms  # rows bear the database's clock
-    removed = pruning.prune(database, before_ms=before_ms)
-    if any(removed.values()):
-        with database.transaction() as connection:
-            append(database, connection, run_id=context.run, who=context.who, event="state.pruned", body=removed)
-    return removed
+    return pruning.prune(database, before_ms=before_ms, run_id=context.run, who=context.who)
 
 
 def _artifacts(context: Context, *, before: datetime, table: str) -> tuple[list[str], set[int]]:

@@ -49,6 +49,10 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE journal ADD COLUMN purpose TEXT NOT NULL DEFAULT 'size'",
         "CREATE TABLE released (unique_id TEXT PRIMARY KEY, who TEXT NOT NULL, at_ms BIGINT NOT NULL)",
     ),
+    (
+        "CREATE INDEX journal_plan ON journal (plan)",
+        "CREATE INDEX journal_state ON journal (state, host_set)",
+    ),
 )
 VERSION = len(STEPS)
 TABLES = ("journal", "audit", "approval", "hold", "released", "lease", "kill_switch", "reference")

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .._records.receipt import DONE
+from . import audit
 from .holds import reverted_twice
 from .journal import UNSETTLED_STATES
 
@@ -40,8 +41,8 @@ _RULES = (
 )
 
 
-def prune(database: Database, *, before_ms: int) -> dict[str, int]:
-    """Remove settled rows older than this, and return how many of each table.
+def prune(database: Database, *, before_ms: int, run_id: str, who: str) -> dict[str, int]:
+    """Remove settled rows older than this, say so in the audit log, and return how many of each table.
 
     What stays, however old: acts that recovery looks at, what keeps a VM held, the newest act on each VM and resource,
     approvals and holds that have not run out so long ago. The caller's ``before_ms`` lies before every rolling window.
@@ -58,6 +59,9 @@ def prune(database: Database, *, before_ms: int) -> dict[str, int]:
             with database.transaction() as connection:
                 statement, values = _bound(text, connection, before_ms)
                 count = connection.execute(statement, {**values, "most": ROWS_AT_ONCE}).rowcount
+                if count:
+                    body = {table: count}
+                    audit.append(database, connection, run_id=run_id, who=who, event="state.pruned", body=body)
             removed[table] += count
             more = count == ROWS_AT_ONCE
     return removed

@@ -75,7 +75,12 @@ def define(lab: Any, root: ET.Element) -> Any:
 
 def start(it: Spare, writer: Writer) -> None:
     it.domain.create()
-    answered = wait_until(lambda: "guest.vcpus" in writer.current(it.unique_id).fields, timeout_s=BOOT_S)
+
+    def at_rest() -> bool:  # its agent answers, and the balloon stands where the definition puts it
+        fields = writer.current(it.unique_id).fields
+        return "guest.vcpus" in fields and fields.get("live.memory_mib") == fields["config.memory_mib"]
+
+    answered = wait_until(at_rest, timeout_s=BOOT_S)
     assert answered, "the guest's agent does not answer"
 
 

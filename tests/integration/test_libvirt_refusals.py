@@ -103,7 +103,7 @@ def test_a_vm_in_backup_is_left_alone(reader: Reader, writer: Writer, lab: Any) 
         assert current.refused_code == vm.refused_code == "vm.job"
         assert "backup" in current.refused
         domain.abortJob()
-        assert wait_until(lambda: writer.current(it.unique_id).refused_code == "", timeout_s=10)
+        assert wait_until(lambda: writer.current(it.unique_id).refused_code == "", timeout_s=60)
     finally:
         remove(domain)
         for path in (disk, scratch, server):

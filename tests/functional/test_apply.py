@@ -34,13 +34,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._store import (
 )
 
 from .bench import STOP, TERMS, Bench, ends
-from .fleets import NOW, WIDE, Fleet, action, plan
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    """A fresh fleet of three VMs on one host."""
-    return Bench(tmp_path)
+from .fleets import NOW, WIDE, action, plan
 
 
 @pytest.mark.parametrize(
@@ -124,93 +118,6 @@ def test_a_vm_changed_and_rolled_back_twice_is_held_until_a_person_looks(bench: 
     assert release(context(), unique_ids=["fake/u0"]).changed
     assert not release(context(), unique_ids=["fake/u0"]).changed
     assert change().changed
-
-
-def test_a_connection_that_breaks_leaves_an_open_act_that_the_next_run_settles(bench: Bench) -> None:
-    first, second = action(bench.fleet, "u0", "vcpus.agent", 4), action(bench.fleet, "u1", "vcpus.agent", 4, number=2)
-    bench.fleet.change("u0", faults={"guest.vcpus": "break"})
-    made = plan(first, second, budget=Budget(Limits()))
-    assert ends(bench.apply(made)) == [("begun", "endpoint.broken"), ("skipped", "endpoint.broken")]
-    bench.fleet.change("u0", faults={})
-    assert ends(bench.apply(made)) == [("done", ""), ("done", "")]
-
-
-@pytest.mark.safety(rule=8)
-def test_an_open_act_stays_open_while_its_vm_cannot_be_read(bench: Bench) -> None:
-    before = bench.fleet.fields("u0")
-    made = plan(action(bench.fleet, "u0", "vcpus.agent", 4), action(bench.fleet, "u1", "vcpus.agent", 1, number=2))
-    bench.fleet.change("u0", faults={"guest.vcpus": "break"})
-    assert ends(bench.apply(made, workers=1)) == [("begun", "endpoint.broken"), ("skipped", "endpoint.broken")]
-    bench.fleet.change("u0", faults={}, unreadable=True)
-    assert ends(recover(bench.run())) == [("begun", "vm.unreadable")]
-    assert ends(bench.apply(made)) == [("skipped", "vm.unreadable"), ("done", "")]
-    bench.fleet.change("u0", unreadable=False)
-    assert ends(recover(bench.run())) == [("reverted", "recovered")]
-    assert bench.fleet.fields("u0") == before
-
-
-@pytest.mark.safety(rule=8)
-def test_recovery_settles_the_other_endpoints_where_one_is_down(bench: Bench, tmp_path: Path) -> None:
-    before = bench.fleet.fields("u0")
-    open_acts(bench, plan(action(bench.fleet, "u0", "vcpus.agent", 4)))
-    bench.fleet.change("u0", fields={**before, "guest.vcpus": 4})
-    down = Fleet(tmp_path / "down.json", name="a")  # the first of the two
-    down.save({**down.load(), "down": True})
-    endpoints = {one.endpoint.name: one.endpoint for one in (down, bench.fleet)}
-    with pytest.raises(HeadroomError) as caught:
-        recover(dataclasses.replace(bench.run(), endpoints=endpoints))
-    assert caught.value.code == "endpoint.unreachable"
-    assert bench.fleet.fields("u0") == before
-
-
-@pytest.mark.safety(rule=8)
-def test_an_act_whose_vm_cannot_be_read_back_stays_open(bench: Bench) -> None:
-    before = bench.fleet.fields("u0")
-    made = plan(action(bench.fleet, "u0", "vcpus.agent", 4))
-    bench.fleet.change("u0", faults={"guest.vcpus": "blind"})
-    assert ends(bench.apply(made)) == [("begun", "vm.unreadable")]
-    bench.fleet.change("u0", faults={}, unreadable=False)
-    assert ends(recover(bench.run())) == [("reverted", "recovered")]
-    assert bench.fleet.fields("u0") == before
-
-
-def test_what_was_owed_and_is_so_by_now_is_found_done(bench: Bench) -> None:
-    wanted = action(bench.fleet, "u0", "memory.balloon", 512)
-    made = plan(dataclasses.replace(wanted, changes=(), deferred=wanted.changes), purpose="rollback")
-    open_acts(bench, made)
-    bench.fleet.change("u0", fields={**bench.fleet.fields("u0"), **{one.field: 512 for one in wanted.changes}})
-    assert ends(recover(bench.run())) == [("done", "recovered")]
-
-
-def open_acts(bench: Bench, made: Plan) -> str:
-    """As a run leaves them that dies once they are begun; the plan's digest."""
-    digest = bench.artifacts.put(made)
-    for one in made.actions:
-        with bench.database.transaction() as connection:
-            journal.begin(
-                bench.database,
-                connection,
-                one,
-                run_id="dead",
-                plan=digest,
-                purpose=made.purpose,
-                who="ann",
-                token=1,
-            )
-    return digest
-
-
-def test_recovery_reads_a_plan_once_for_all_its_acts(bench: Bench) -> None:
-    made = plan(*(action(bench.fleet, f"u{n}", "vcpus.agent", 4, number=n + 1) for n in range(3)))
-    digest = open_acts(bench, made)
-    read: list[str] = []
-
-    def load_plan(wanted: str) -> Plan:
-        read.append(wanted)
-        return bench.load_plan(wanted)
-
-    assert len(recover(dataclasses.replace(bench.run(), load_plan=load_plan)).outcomes) == 3
-    assert read == [digest]
 
 
 @pytest.mark.safety(rule=7)
@@ -468,70 +375,6 @@ def test_the_audit_log_notices_an_edit(bench: Bench) -> None:
         connection.execute(sqlalchemy.text("UPDATE audit SET who = 'nobody' WHERE sequence = 2"))
     with pytest.raises(HeadroomError, match="changed at or before row 2"):
         audit.verify(bench.database)
-
-
-@pytest.mark.safety(rule=6)
-@pytest.mark.parametrize("by", ["receipt", "plan"])
-def test_a_rollback_restores_what_was(bench: Bench, tmp_path: Path, by: str) -> None:
-    before = [bench.fleet.fields(f"u{n}") for n in range(3)]
-    made = plan(
-        action(bench.fleet, "u0", "memory.balloon", 512),
-        action(bench.fleet, "u0", "vcpus.agent", 4, number=2),
-        action(bench.fleet, "u1", "vcpus.agent", 1, number=3),
-        action(bench.fleet, "u2", "vcpus.hotplug", 6, number=4),
-    )
-    receipt = bench.apply(made)
-    context = bench.context(tmp_path)
-    which = {"receipt": bench.artifacts.put(receipt)} if by == "receipt" else {"plan": bench.artifacts.put(made)}
-    result = rollback(context, stop=STOP, terms=TERMS, **which)
-    assert result.values["states"] == {"done": 3, "owed": 1}
-    assert [bench.fleet.fields(f"u{n}") for n in range(2)] == before[:2]
-    # What the platform takes out of no running guest waits for its restart, and is then settled.
-    assert bench.fleet.fields("u2") == {**before[2], "live.vcpus": 6}
-    bench.fleet.change("u2", fields=before[2])
-    assert [one.state for one in recover(bench.run()).outcomes] == ["done"]
-    assert not rollback(bench.context(tmp_path), stop=STOP, terms=TERMS, **which).changed
-
-
-@pytest.mark.safety(rule=6)
-def test_what_a_full_host_cannot_give_back_is_owed_until_it_can(bench: Bench, tmp_path: Path) -> None:
-    def context() -> Context:
-        return bench.context(tmp_path)
-
-    def set_memory(mib: int) -> None:
-        bench.fleet.save({**bench.fleet.load(), "hosts": [{"name": "h0", "vcpus": 48, "memory_mib": mib}]})
-
-    before = bench.fleet.fields("u0")
-    receipt = bench.artifacts.put(bench.apply(plan(action(bench.fleet, "u0", "memory.balloon", 512))))
-    set_memory(2560)  # as if somebody had taken the room
-    writes = bench.fleet.writes
-    found = rollback(context(), receipt=receipt, stop=STOP, terms=TERMS)
-    assert found.values["states"] == {"owed": 1}
-    assert found.values["outcomes"][0]["code"] == "no_room"
-    assert "needs 512 more, its host has room for 0" in " ".join(found.warnings)
-    assert (found.before, found.after, bench.fleet.writes) == ("", "", writes)
-    with bench.database.transaction() as connection:
-        assert [entry.message for entry in journal.owed(connection)] == [
-            "owed until there is room: it needs 512 more, its host has room for 0"
-        ]
-    again = rollback(context(), receipt=receipt, stop=STOP, terms=TERMS)
-    assert (again.changed, [one["code"] for one in again.values["left"]]) == (False, ["already_owed"])
-    set_memory(4096)
-    assert rollback(context(), receipt=receipt, stop=STOP, terms=TERMS).values["states"] == {"done": 1}
-    assert bench.fleet.fields("u0") == before
-    assert [one.state for one in recover(bench.run()).outcomes] == ["done"]
-    with bench.database.transaction() as connection:
-        assert journal.owed(connection) == ()
-
-
-def test_what_was_owed_is_void_once_the_vm_is_something_else(bench: Bench, tmp_path: Path) -> None:
-    receipt = bench.artifacts.put(bench.apply(plan(action(bench.fleet, "u0", "memory.balloon", 512))))
-    full = bench.fleet.load()
-    full["hosts"][0]["memory_mib"] = 2560
-    bench.fleet.save(full)
-    assert rollback(bench.context(tmp_path), receipt=receipt, stop=STOP, terms=TERMS).values["states"] == {"owed": 1}
-    assert ends(bench.apply(plan(action(bench.fleet, "u0", "memory.balloon", 256)))) == [("done", "")]
-    assert ends(recover(bench.run())) == [("skipped", "superseded")]
 
 
 def test_one_run_id_may_apply_twice(bench: Bench) -> None:

@@ -26,12 +26,6 @@ from .bench import STOP, TERMS, Bench, ends
 from .fleets import NOW, action, plan
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    """A fresh fleet of three VMs on one host."""
-    return Bench(tmp_path)
-
-
 def make_newer(data: dict[str, object]) -> None:
     data["schema"] = "headroom.plan/99"
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Callable
 
 from .._core.clock import parse_utc, wait_until
 from .._core.errors import HeadroomError, RefusedError, UnreadableError
+from .._policy.settings import MODE_AUTO, MODE_RECOMMEND
 from .._records.plan import PURPOSE_ROLLBACK
 from .._records.receipt import ACTED, ALREADY_DONE, BEGUN, DONE, FAILED, OWED, REVERTED, SKIPPED
 from .._records.vm import INVERSE_LIVE
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from .newer import NewerPlans
     from .room import Room
 
-MODE_AUTO = "auto"
-MODE_RECOMMEND = "recommend"
 
 VM_VANISHED = "vm.vanished"
 NO_ROOM = "no_room"  # of a rollback that is owed until its host has room

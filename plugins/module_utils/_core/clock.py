@@ -25,6 +25,11 @@ def format_utc(moment: datetime) -> str:
     return moment.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
 
 
+def format_ms(ms: int) -> str:
+    """The same for milliseconds since 1970 UTC, as the state store keeps times."""
+    return format_utc(datetime.fromtimestamp(ms / 1000, timezone.utc))
+
+
 def parse_utc(text: str) -> datetime:
     """Read RFC 3339 with any offset into UTC. Raises ``time.invalid``, ``time.naive``."""
     try:

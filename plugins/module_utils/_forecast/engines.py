@@ -51,6 +51,7 @@ class Naive:
 
     name: str = "naive"
 
+    # ARG002: an engine is given more than each one needs.
     def forecast(self, past: Floats, ends: Sequence[int], *, steps: int, levels: Doubles, interval_s: int) -> Floats:  # noqa: ARG002
         """See Engine."""
         with needs("numpy"):

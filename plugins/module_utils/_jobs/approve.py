@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Optional
 
 from .._core.errors import HeadroomError
+from .._policy.settings import MODE_RECOMMEND
 from .._records.plan import Plan
 from .._store import approvals
 from .context import Result
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from .context import Context
-
-MODE_RECOMMEND = "recommend"
 
 
 def approve(context: Context, *, plan: str, actions: Optional[Collection[str]] = None, ttl_s: int = 86400) -> Result:

@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 
-from .._core.clock import format_utc
+from .._core.clock import format_ms
 from .._core.errors import HeadroomError
 from .._plan.diff import size_text
 from .._plan.explain import decisions_of
@@ -213,7 +212,7 @@ def _act(entry: Entry) -> dict[str, Any]:
 
 
 def _time(ms: int) -> str:
-    return format_utc(datetime.fromtimestamp(ms // MS_PER_S, timezone.utc))
+    return format_ms(ms // MS_PER_S * MS_PER_S)  # to the second: a person reads it
 
 
 def _text(values: dict[str, Any]) -> str:

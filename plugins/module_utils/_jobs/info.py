@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from .._core.clock import format_utc
+from .._core.clock import format_ms
 from .._plan.diff import after_text, before_text, plan_table
 from .._plan.explain import decisions_of, explain
 from .._records.codec import encode
@@ -38,7 +37,7 @@ def vm_info(context: Context, *, vm: str, snapshot: str = "") -> Result:
         "vm": _vm(found),
         "hold": {"who": hold.who, "reason": hold.reason} if hold else {},
         "last_acts": {
-            resource: {"direction": direction, "finished_at": _time(finished_ms)}
+            resource: {"direction": direction, "finished_at": format_ms(finished_ms)}
             for (owner, resource), (direction, finished_ms) in acts.items()
             if owner == unique_id
         },
@@ -82,10 +81,6 @@ def audit_verify(context: Context) -> Result:
     """Walk the audit log. Raises ``audit.broken``."""
     count, last = audit.verify(context.database)
     return Result(changed=False, values={"rows": count, "last_hash": last})
-
-
-def _time(ms: int) -> str:
-    return format_utc(datetime.fromtimestamp(ms / 1000, timezone.utc))
 
 
 def _vm(vm: VM) -> dict[str, Any]:

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from .._core.clock import format_utc, parse_utc
+from .._core.clock import format_ms, format_utc, parse_utc
 from .._core.errors import HeadroomError
 from .._core.needs import needs
 from .._policy.sizing import load_policy
@@ -132,7 +132,7 @@ def _with_state(context: Context, facts: Facts) -> Facts:
             resource=entry.resource,
             run_id=entry.run_id,
             action_id=entry.action_id,
-            since=_time(entry.updated_at_ms),
+            since=format_ms(entry.updated_at_ms),
             message=entry.message,
             failed=entry.state == FAILED,
         )
@@ -140,7 +140,7 @@ def _with_state(context: Context, facts: Facts) -> Facts:
         if entry.state in (OWED, FAILED)
     )
     holding = tuple(
-        Held(hold.unique_id, hold.who, hold.reason, "" if hold.until_ms is None else _time(hold.until_ms))
+        Held(hold.unique_id, hold.who, hold.reason, "" if hold.until_ms is None else format_ms(hold.until_ms))
         for _unused, hold in sorted(held.items())
     )
     return replace(
@@ -232,10 +232,6 @@ def _summary(view: View) -> dict[str, Any]:
         "state": view.state,
         **moved,
     }
-
-
-def _time(ms: int) -> str:
-    return format_utc(datetime.fromtimestamp(ms / 1000, timezone.utc))
 
 
 def _read(path: str) -> str:

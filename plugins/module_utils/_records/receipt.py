@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 # States of an action in the journal.
-PENDING = "pending"
 BEGUN = "begun"  # the intent is on record; the platform may or may not have been written
 ACTED = "acted"  # every field was written and read back
 OBSERVING = "observing"  # soaking: health is watched

@@ -66,15 +66,9 @@ def grant(
 
 def approved(database: Database, connection: Connection, plan: str) -> dict[str, str]:
     """Each approved action of the plan, and who approved it."""
-    import sqlalchemy
-
-    rows = connection.execute(
-        sqlalchemy.text(
-            "SELECT who, actions FROM approval WHERE plan = :plan AND expires_at_ms > :now_ms ORDER BY at_ms"
-        ),
-        {"plan": plan, "now_ms": database.now_ms(connection)},
-    )
-    return {action_id: row.who for row in rows for action_id in json.loads(row.actions)}
+    now_ms = database.now_ms(connection)
+    given = [one for one in of_plan(connection, plan) if one.expires_at_ms > now_ms]
+    return {action_id: one.who for one in given for action_id in one.actions}
 
 
 def active(database: Database, connection: Connection) -> dict[str, dict[str, str]]:

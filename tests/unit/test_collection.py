@@ -87,3 +87,15 @@ def test_every_plugin_and_role_is_documented() -> None:
 
 def test_every_playbook_is_found_by_its_name() -> None:
     run("ansible-playbook", "-i", "localhost,", "--syntax-check", *(FQCN + name for name in PLAYBOOKS))
+
+
+def test_nothing_but_its_endpoints_is_an_inventory_in_the_example() -> None:
+    """None of them answers."""
+    told = json.loads(run("ansible-inventory", "-i", str(CHECKOUT / "inventories/example"), "--list"))
+    assert sorted(told["all"]["children"]) == ["headroom", "ungrouped"]
+
+
+@pytest.mark.parametrize("name", ["example", "lab"])
+def test_an_inventory_names_a_policy_that_is_there(name: str) -> None:
+    named = load(f"inventories/{name}/group_vars/all.yml")["headroom_policy"]
+    assert Path(named.replace("{{ inventory_dir | dirname }}", str(CHECKOUT / "inventories"))).is_file()

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ import tarfile
 import tomllib
 import venv
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -26,17 +27,19 @@ WANTED = re.compile(
       README\.md | CHANGELOG\.rst | CONTRIBUTING\.md | REUSE\.toml | LICENSES/[^/]+\.txt
     | meta/(runtime\.yml|execution-environment\.yml|ee-requirements\.txt|ee-bindep\.txt)
     | changelogs/(config\.yaml|changelog\.yaml|fragments/[^/]+\.yml)
+    | docs/architecture\.md | docs/guides/[^/]+\.md
     | docs/docsite/(links\.yml|config\.yml|extra-docs\.yml|rst/[^/]+\.rst)
     | docs/examples/schedule/headroom[^/]*
     | plugins/(module_utils|modules|action|inventory|lookup|filter|doc_fragments|plugin_utils)/.+\.py
     | roles/.+\.(yml|md|j2)
     | playbooks/.+\.yml
     | extensions/(eda|audit)/.+\.(yml|py)
-    | inventories/example/.+\.(yml|md)
+    | inventories/(example/.+|policies/example)\.yml
     | terraform/.+\.(tf|md)
     """,
     re.VERBOSE,
 )
+LINK = re.compile(r"\]\(([^)\s]+)\)")
 MADE_BY_GALAXY = {"MANIFEST.json", "FILES.json"}
 
 
@@ -72,6 +75,21 @@ def members(tarball: Path) -> set[str]:
 def test_tarball_equals_the_allow_list(tarball):
     wanted = {name for name in files_below(CHECKOUT) if WANTED.fullmatch(name)}
     assert sorted(members(tarball) - MADE_BY_GALAXY) == sorted(wanted)
+
+
+def test_every_relative_link_leads_to_something_in_the_tarball(tarball):
+    names = members(tarball)
+    folders = {str(folder) for name in names for folder in PurePosixPath(name).parents}
+    dead = []
+    with tarfile.open(tarball) as archive:
+        for name in sorted(name for name in names if name.endswith(".md")):
+            for link in LINK.findall(archive.extractfile(name).read().decode()):
+                if ":" in link or link.startswith("#"):
+                    continue
+                target = posixpath.normpath(PurePosixPath(name).parent / link.partition("#")[0])
+                if target not in names | folders:
+                    dead.append(f"{name}: {link}")
+    assert dead == []
 
 
 def test_tarball_is_small(tarball):

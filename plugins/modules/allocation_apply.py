@@ -42,6 +42,7 @@ extends_documentation_fragment:
   - headroom.fleet.attributes
   - headroom.fleet.attributes.fleet
   - headroom.fleet.acts
+  - headroom.fleet.acts.workers
   - headroom.fleet.context
   - headroom.fleet.endpoints
 seealso:
@@ -135,7 +136,7 @@ run_id:
 import threading
 from typing import Any
 
-from ansible_collections.headroom.fleet.plugins.module_utils._ansible.acts import run_acts
+from ansible_collections.headroom.fleet.plugins.module_utils._ansible.acts import WORKERS, run_acts
 from ansible_collections.headroom.fleet.plugins.module_utils._ansible.specs import ENDPOINTS
 from ansible_collections.headroom.fleet.plugins.module_utils._apply.lease import LeaseTerms
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.apply import apply, recover_only
@@ -160,7 +161,7 @@ def main() -> None:
         "plan": {"type": "str"},
         "recover": {"type": "str", "choices": ["first", "only"], "default": "first"},
     }
-    run_acts(act, {**ENDPOINTS, **spec}, required_if=[("recover", "first", ["plan"])])
+    run_acts(act, {**ENDPOINTS, **WORKERS, **spec}, required_if=[("recover", "first", ["plan"])])
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ extends_documentation_fragment:
   - headroom.fleet.attributes
   - headroom.fleet.attributes.fleet
   - headroom.fleet.acts
+  - headroom.fleet.acts.workers
   - headroom.fleet.context
   - headroom.fleet.endpoints
 seealso:
@@ -125,7 +126,7 @@ run_id:
   sample: 20260131T120000-1f2e3d4c
 """
 
-from ansible_collections.headroom.fleet.plugins.module_utils._ansible.acts import run_acts
+from ansible_collections.headroom.fleet.plugins.module_utils._ansible.acts import WORKERS, run_acts
 from ansible_collections.headroom.fleet.plugins.module_utils._ansible.specs import ENDPOINTS
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.apply import rollback
 
@@ -140,7 +141,7 @@ def main() -> None:
             terms=terms,
             workers=params["workers"],
         ),
-        {**ENDPOINTS, **{name: {"type": "str"} for name in which}},
+        {**ENDPOINTS, **WORKERS, **{name: {"type": "str"} for name in which}},
         mutually_exclusive=[which],
         required_one_of=[which],
     )

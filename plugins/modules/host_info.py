@@ -46,7 +46,7 @@ EXAMPLES = r"""
 
 - name: Name the hypervisors with room for 8 GiB more
   ansible.builtin.debug:
-    msg: "{{ fleet.hosts | selectattr('memory.left', 'ge', 8192) | map(attribute='name') }}"
+    msg: "{{ fleet.hosts | selectattr('memory_mib.left', 'ge', 8192) | map(attribute='name') }}"
 
 # One hypervisor ad hoc:
 # ansible host1 -m headroom.fleet.host_info
@@ -93,7 +93,7 @@ hosts:
         left:
           description: How much more may be allocated; below zero where too much was.
           type: int
-    memory:
+    memory_mib:
       description: Its memory, in MiB.
       type: dict
       contains: *resource
@@ -127,8 +127,8 @@ hosts:
       endpoint: rack1
       host_set: rack1
       vcpus: {capacity: 32, reserved: 2, allocation_ratio_ppm: 4000000, allocatable: 120, allocated: 87, left: 33}
-      memory: {capacity: 257000, reserved: 4096, allocation_ratio_ppm: 1000000, allocatable: 252904, allocated: 196608,
-               left: 56296}
+      memory_mib: {capacity: 257000, reserved: 4096, allocation_ratio_ppm: 1000000, allocatable: 252904,
+                   allocated: 196608, left: 56296}
       numa: [{cell_id: 0, cpus: 32, memory_mib: 257000}]
       vms: [{unique_id: rack1/0d3ff4e5-9c1b-4a34-8b53-0a8d7a0d6b3f, name: web1, power: running, vcpus: 4,
              memory_mib: 8192}]

@@ -142,7 +142,7 @@ def test_host_info_says_what_room_a_hypervisor_has(controller: Controller) -> No
         "allocated": 2,
         "left": 62,
     }
-    assert of_two[0]["memory"]["left"] == 8192 - 1024
+    assert of_two[0]["memory_mib"]["left"] == 8192 - 1024
     assert [vm["name"] for vm in of_one[0]["vms"]] == ["vm0", "vm1"]
     assert found["localhost"]["unknown"]["code"] == "host.unknown"
     assert found["localhost"]["ambiguous"]["code"] == "host.ambiguous"
@@ -244,9 +244,18 @@ def test_an_error_is_one_message_with_a_code_and_advice(controller: Controller) 
     assert "Traceback" not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("option", ["workers=0", "lease_s=0", "lease_wait_s=-1"])
-def test_a_number_with_which_nothing_could_begin_is_refused(controller: Controller, option: str) -> None:
-    done = controller.run("ansible", "vm0", "-m", "headroom.fleet.vm_resize", "-a", f"vcpus=3 {option}")
+@pytest.mark.parametrize(
+    ("module", "option", "rest"),
+    [
+        ("allocation_apply", "workers=0", "recover=only"),
+        ("vm_resize", "lease_s=0", "vcpus=3"),
+        ("vm_resize", "lease_wait_s=-1", "vcpus=3"),
+    ],
+)
+def test_a_number_with_which_nothing_could_begin_is_refused(
+    controller: Controller, module: str, option: str, rest: str
+) -> None:
+    done = controller.run("ansible", "vm0", "-m", f"headroom.fleet.{module}", "-a", f"{option} {rest}")
     assert done.returncode == 2
     assert '"code": "acts.option"' in done.stdout
     assert option.partition("=")[0] in done.stdout

@@ -17,11 +17,9 @@ from .specs import Spec
 StoppableJob = Callable[[Context, dict[str, Any], threading.Event, LeaseTerms], Result]
 
 # Documented in the fragment ``acts``.
-ACTS: Spec = {
-    "workers": {"type": "int", "default": 4},
-    "lease_s": {"type": "int", "default": 30},
-    "lease_wait_s": {"type": "int", "default": 45},
-}
+ACTS: Spec = {"lease_s": {"type": "int", "default": 30}, "lease_wait_s": {"type": "int", "default": 45}}
+# Documented in the fragment ``acts.workers``: of modules with acts on many VMs.
+WORKERS: Spec = {"workers": {"type": "int", "default": 4}}
 
 LEAST = {"workers": 1, "lease_s": 1, "lease_wait_s": 0}  # with less nothing would begin, or no lease would last
 
@@ -45,6 +43,6 @@ def run_acts(job: StoppableJob, spec: Spec, **rules: Any) -> None:
 def _terms(params: dict[str, Any]) -> LeaseTerms:
     """Raises ``acts.option``."""
     for name, least in LEAST.items():
-        if params[name] < least:
+        if params.get(name, least) < least:
             raise HeadroomError("acts.option", f"{name} is {params[name]}.", advice=f"Give {least} or more.")
     return LeaseTerms(ttl_s=params["lease_s"], wait_s=params["lease_wait_s"])

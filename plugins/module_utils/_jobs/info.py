@@ -96,12 +96,12 @@ def _host(host: Host, vms: list[VM]) -> dict[str, Any]:
     """What it has, what of it may be allocated, what is, and to whom."""
     return {
         **{name: getattr(host, name) for name in ("host_id", "name", "endpoint", "host_set")},
-        "vcpus": _allocations(
+        VCPUS: _allocations(
             (host.vcpus, host.vcpus_reserved, host.vcpus_allocation_ratio_ppm),
             allocatable=host.promised(VCPUS),
             allocated=sum(vm.vcpus for vm in vms),
         ),
-        "memory": _allocations(
+        MEMORY_MIB: _allocations(
             (host.memory_mib, host.memory_reserved_mib, host.memory_allocation_ratio_ppm),
             allocatable=host.promised(MEMORY_MIB),
             allocated=sum(vm.memory_mib for vm in vms),

@@ -70,51 +70,53 @@ def combined(known: pa.Table, fresh: pa.Table) -> pa.Table:
 
     Two samplings of one interval are taken as apart in time when their coverage adds up to at most the whole: then the
     mean is weighted, the maximum is the larger one (and no less than either mean), p95 is the larger one too (an upper
-    bound), and counts add up. Otherwise they overlap: the row that speaks for more of the interval counts, if none does
-    the fresh one, but with the larger p95 and maximum: a peak that was seen stays. Both tables hold each key once.
+    bound), and counts add up. Otherwise they overlap, as in ``fuller``. Both tables hold each key once.
     """
+    return _joined(known, fresh, parts=True)
+
+
+def fuller(known: pa.Table, fresh: pa.Table) -> pa.Table:
+    """Return the fresh rows, each joined with what is known of its interval from whatever source.
+
+    For a source that is read again over the same time, or beside another one. The row that speaks for more of the
+    interval counts, if none does the fresh one: late points count, what a source has forgotten since does not. Its
+    maximum is the larger of the two, and no less than either mean: a peak that was seen stays, for a source with a
+    coarser step has only missed it. Both tables hold each key once.
+    """
+    return _joined(known, fresh, parts=False)
+
+
+def _joined(known: pa.Table, fresh: pa.Table, *, parts: bool) -> pa.Table:
+    """Join row by row; ``parts``: rows that fit beside each other in one interval are parts of it."""
     with needs("pyarrow"):
         import pyarrow as pa
         import pyarrow.compute as pc
     known = known.select(COLUMNS).cast(interval_schema()).rename_columns([*KEY, *(f"known_{name}" for name in VALUES)])
     both = fresh.join(known, keys=list(KEY))
-    coverage = pc.add(both["coverage_ppm"], both["known_coverage_ppm"])
-    apart = pc.and_(pc.less_equal(coverage, PPM), pc.greater(coverage, 0)).fill_null(fill_value=False)
     poorer = pc.less(both["coverage_ppm"], both["known_coverage_ppm"]).fill_null(fill_value=False)
-
-    def share(mean: str, part: str) -> pa.ChunkedArray:
-        return pc.multiply(both[mean], pc.divide(both[part].cast(pa.float64()), coverage))
-
-    peak = pc.max_element_wise(both["maximum"], both["known_maximum"])
-    joined = {
-        "mean": pc.add(share("mean", "coverage_ppm"), share("known_mean", "known_coverage_ppm")),
-        "samples": pc.add(both["samples"], both["known_samples"]),
-        "coverage_ppm": coverage,
-    }
     columns = {name: both[name] for name in KEY}
-    for name, value in joined.items():
-        fuller_one = pc.if_else(poorer, both[f"known_{name}"], both[name])
-        columns[name] = pc.if_else(apart, value, fuller_one).cast(interval_schema().field(name).type)
-    columns["p95"] = pc.max_element_wise(both["p95"], both["known_p95"])
+    for name in VALUES:
+        columns[name] = pc.if_else(poorer, both[f"known_{name}"], both[name])
+    peak = pc.max_element_wise(both["maximum"], both["known_maximum"])
     columns["maximum"] = pc.if_else(
         pc.is_valid(peak), pc.max_element_wise(peak, both["mean"], both["known_mean"]), peak
     )
-    return pa.table([columns[name] for name in COLUMNS], schema=interval_schema())
+    if parts:
+        coverage = pc.add(both["coverage_ppm"], both["known_coverage_ppm"])
+        apart = pc.and_(pc.less_equal(coverage, PPM), pc.greater(coverage, 0)).fill_null(fill_value=False)
 
+        def share(mean: str, part: str) -> pa.ChunkedArray:
+            return pc.multiply(both[mean], pc.divide(both[part].cast(pa.float64()), coverage))
 
-def fuller(known: pa.Table, fresh: pa.Table) -> pa.Table:
-    """Return the fresh rows but those that speak for less of their interval than a row that is known already.
-
-    For a source that is read again over the same time: its late points count, what it has forgotten since does not.
-    """
-    with needs("pyarrow"):
-        import pyarrow.compute as pc
-    coverage = known.select([*KEY, "coverage_ppm"]).cast(
-        interval_schema().empty_table().select([*KEY, "coverage_ppm"]).schema
-    )
-    both = fresh.join(coverage.rename_columns([*KEY, "known_coverage_ppm"]), keys=list(KEY))
-    less = pc.less(both["coverage_ppm"], both["known_coverage_ppm"]).fill_null(fill_value=False)
-    return both.filter(pc.invert(less)).select(COLUMNS).cast(interval_schema())
+        sums = {
+            "mean": pc.add(share("mean", "coverage_ppm"), share("known_mean", "known_coverage_ppm")),
+            "p95": pc.max_element_wise(both["p95"], both["known_p95"]),
+            "samples": pc.add(both["samples"], both["known_samples"]),
+            "coverage_ppm": coverage,
+        }
+        for name, of_both in sums.items():
+            columns[name] = pc.if_else(apart, of_both, columns[name])
+    return pa.table([columns[name] for name in COLUMNS], names=list(COLUMNS)).cast(interval_schema())
 
 
 def _p95(

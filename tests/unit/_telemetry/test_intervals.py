@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.headroom.fleet.plugins.module_utils._records.series import Sample
 from ansible_collections.headroom.fleet.plugins.module_utils._store.rows import checked_rows
-from ansible_collections.headroom.fleet.plugins.module_utils._telemetry.intervals import combined, intervals
+from ansible_collections.headroom.fleet.plugins.module_utils._telemetry.intervals import combined, fuller, intervals
 from ansible_collections.headroom.fleet.plugins.module_utils._telemetry.rates import Steps, rates
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -138,6 +138,19 @@ def test_of_samplings_that_overlap_the_fuller_counts_and_no_peak_is_forgotten():
     same = intervals(steps((0, 100, 200.0), (100, 300, 200.0)), interval_s=300)
     (row,) = combined(whole, same).to_pylist()
     assert (row["mean"], row["maximum"]) == (200.0, 300.0)
+
+
+def test_a_peak_that_one_source_saw_outlives_the_fuller_mean_of_another():
+    sampled = intervals(steps((0, 5, 900.0), (5, 60, 100.0)), interval_s=300)
+    queried = intervals(steps(*((60 * n, 60 * n + 60, 200.0) for n in range(5))), interval_s=300)
+    for known, fresh in ((sampled, queried), (queried, sampled)):
+        joined = fuller(known, fresh)
+        checked_rows(joined)
+        assert joined.to_pylist() == [{**queried.to_pylist()[0], "maximum": 900.0}]
+        assert fuller(joined, fresh) == joined  # and once more changes nothing
+    means = intervals(steps((0, 300, 200.0)), interval_s=300)
+    (row,) = fuller(sampled, means).to_pylist()
+    assert (row["mean"], row["p95"], row["maximum"]) == (200.0, None, 900.0)
 
 
 def test_joining_with_a_mean_alone_keeps_what_is_known_of_the_maximum():

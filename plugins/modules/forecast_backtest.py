@@ -28,26 +28,6 @@ options:
     description: Seconds from one origin to the one before; with the default 24 origins visit each hour of the day.
     type: int
     default: 25200
-  horizon_s:
-    description: How far to look ahead, in seconds.
-    type: int
-    default: 3600
-  interval_s:
-    description: Length in seconds of the intervals forecast.
-    type: int
-    default: 300
-  lead_s:
-    description: Seconds from an origin to the first interval that matters, the time an act takes to have its effect.
-    type: int
-    default: 0
-  history_s:
-    description: How much of the past each origin looks at, in seconds.
-    type: int
-    default: 2419200
-  series_interval_s:
-    description: Length in seconds of the intervals in the telemetry store.
-    type: int
-    default: 300
   quantiles:
     description:
       - Quantiles to score, as decimal strings.
@@ -55,41 +35,6 @@ options:
     type: list
     elements: str
     default: ['0.05', '0.1', '0.5', '0.9', '0.95', '0.98']
-  target:
-    description: Whether to forecast the mean or the maximum within each interval.
-    type: str
-    choices: [mean, maximum]
-    default: maximum
-  engines:
-    description:
-      - Engines to choose from, for each VM and each quantile the one that served it best at past origins.
-      - V(naive) is always among them, as the yardstick and the fallback.
-      - V(ets) works on one VM after the other and is bounded by O(costly_vms); the others take all VMs at once.
-    type: list
-    elements: str
-    choices:
-      - naive
-      - last_hour_maximum
-      - trailing_quantile_3h
-      - trailing_quantile_1d
-      - trailing_quantile_7d
-      - seasonal_naive_1d
-      - seasonal_naive_7d
-      - ets
-    default:
-      - naive
-      - last_hour_maximum
-      - trailing_quantile_3h
-      - trailing_quantile_1d
-      - trailing_quantile_7d
-      - seasonal_naive_1d
-      - seasonal_naive_7d
-  costly_vms:
-    description:
-      - For how many VMs, the first by unique_id, an engine like V(ets) is tried.
-      - A VM takes it about 0.2 seconds for each metric. How many were left out is a warning.
-    type: int
-    default: 50
   most_vms:
     description: Of more VMs than this a sample is tested, always the same one.
     type: int
@@ -105,6 +50,7 @@ extends_documentation_fragment:
   - headroom.fleet.attributes
   - headroom.fleet.attributes.fleet
   - headroom.fleet.context
+  - headroom.fleet.forecast
 seealso:
   - module: headroom.fleet.demand_forecast
   - ref: ansible_collections.headroom.fleet.docsite.guide_forecast
@@ -178,30 +124,18 @@ run_id:
   sample: 20260131T120000-1f2e3d4c
 """
 
+from ansible_collections.headroom.fleet.plugins.module_utils._ansible.forecast import FORECAST
 from ansible_collections.headroom.fleet.plugins.module_utils._ansible.run import run
-from ansible_collections.headroom.fleet.plugins.module_utils._forecast.engines import COSTLY, DEFAULT_ENGINES, ENGINES
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.backtest import backtest_forecast
 
 
 def main() -> None:
     spec = {
+        **FORECAST,
         "snapshot": {"type": "str"},
         "origins": {"type": "int", "default": 24},
         "step_s": {"type": "int", "default": 25200},
-        "horizon_s": {"type": "int", "default": 3600},
-        "interval_s": {"type": "int", "default": 300},
-        "lead_s": {"type": "int", "default": 0},
-        "history_s": {"type": "int", "default": 2419200},
-        "series_interval_s": {"type": "int", "default": 300},
         "quantiles": {"type": "list", "elements": "str", "default": ["0.05", "0.1", "0.5", "0.9", "0.95", "0.98"]},
-        "target": {"type": "str", "choices": ["mean", "maximum"], "default": "maximum"},
-        "engines": {
-            "type": "list",
-            "elements": "str",
-            "choices": [engine.name for engine in (*ENGINES, *COSTLY)],
-            "default": list(DEFAULT_ENGINES),
-        },
-        "costly_vms": {"type": "int", "default": 50},
         "most_vms": {"type": "int", "default": 1000},
     }
     run(lambda context, params: backtest_forecast(context, **{name: params[name] for name in spec}), spec)

@@ -15,8 +15,8 @@ options:
     type: int
     default: 300
   lead_s:
-    description: Seconds from now, or from an origin, to the first interval that matters, the time an act takes to have its
-      effect.
+    description: Seconds from now, or from an origin, to the first interval that matters, the time an act takes to have
+      its effect.
     type: int
     default: 0
   history_s:

@@ -83,7 +83,7 @@ def test_a_rollback_that_fails_stops_the_host_set_until_it_is_settled(bench: Ben
 @pytest.mark.safety(rule=3)
 def test_two_reverts_hold_the_vm(bench: Bench) -> None:
     made = plan(action(bench.fleet, "u0", "memory.balloon", 512))
-    bench.fleet.change("u0", faults={"live.memory_mib": "refuse"})
+    bench.fleet.change("u0", faults={"config.memory_mib": "refuse"})  # the second of the two
     for _unused in range(2):
         assert ends(bench.apply(made)) == [("reverted", "guest.refused")]
     assert ends(bench.apply(made)) == [("skipped", "reverted_twice")]
@@ -92,6 +92,25 @@ def test_two_reverts_hold_the_vm(bench: Bench) -> None:
     assert ends(bench.apply(made)) == [("reverted", "guest.refused")]
     bench.fleet.change("u0", faults={})
     assert ends(bench.apply(made)) == [("done", "")]
+
+
+@pytest.mark.safety(rule=3)
+@pytest.mark.parametrize(
+    ("fault", "code", "then"),
+    [
+        ("refuse", "guest.refused", ("done", "")),
+        ("ignore", "read_back", ("skipped", "reverted_twice")),
+    ],
+)
+def test_an_act_that_the_platform_took_nothing_of_says_nothing_against_its_vm(
+    bench: Bench, fault: str, code: str, then: tuple[str, str]
+) -> None:
+    made = plan(action(bench.fleet, "u0", "memory.balloon", 512))
+    bench.fleet.change("u0", faults={"live.memory_mib": fault})
+    for _unused in range(2):
+        assert ends(bench.apply(made)) == [("reverted", code)]
+    bench.fleet.change("u0", faults={})
+    assert ends(bench.apply(made)) == [then]
 
 
 @pytest.mark.safety(rule=3)

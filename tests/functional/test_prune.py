@@ -196,7 +196,7 @@ def test_an_approval_that_counts_keeps_its_plan(stores: Stores) -> None:
 def test_what_a_rolling_budget_may_count_and_what_keeps_a_vm_held_stays(stores: Stores) -> None:
     for size in (512, 600, 700):
         stores.apply(plan(action(stores.fleet, "u0", "memory.balloon", size)))
-    stores.fleet.change("u1", faults={"live.memory_mib": "refuse"})
+    stores.fleet.change("u1", faults={"config.memory_mib": "refuse"})
     for _unused in range(2):
         stores.apply(plan(action(stores.fleet, "u1", "memory.balloon", 512)))
     stores.age(30)

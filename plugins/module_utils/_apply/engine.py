@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 
 VM_VANISHED = "vm.vanished"
+READ_BACK = "read_back"  # the platform took a value and does not show it
 NO_ROOM = "no_room"  # of a rollback that is owed until its host has room
 
 
@@ -129,7 +130,10 @@ class Engine:
         """
         live = action.inverse.when == INVERSE_LIVE
         back = [change for change in reversed(action.changes) if live or change.persistent]
+        written = True  # as far as is known
         try:
+            # A first write that was refused changed nothing. One that was taken and does not show may show later.
+            written = code == READ_BACK or not at_before(action, writer.current(action.unique_id))
             self.set_fields(action, writer, ((change.field, change.before) for change in back))
             whole = live or at_before(action, writer.current(action.unique_id))
             end = End(REVERTED if whole else OWED, code, message)
@@ -140,13 +144,13 @@ class Engine:
                 end = End(REVERTED, VM_VANISHED, f"{message} {refusal.message}")
             else:
                 end = End(FAILED, "rollback_failed", f"{message} Setting it back failed: {refusal.message}")
-        self._move(action, end, token=token)
+        self._move(action, end, token=token, written=written)
         return end
 
     def set_fields(self, action: Action, writer: Writer, wanted: Iterable[tuple[str, Value]]) -> None:
         """Bring each field to its value, in order, and read it back. The fence is asked before every write.
 
-        Raises RefusedError ``read_back`` when the platform took a value and does not show it.
+        Raises RefusedError, READ_BACK among others.
         """
         for field, value in wanted:
             if writer.current(action.unique_id).fields.get(field) == value:
@@ -155,7 +159,7 @@ class Engine:
                 leases.check(self.database, connection, action.endpoint, token=self.tokens[action.endpoint])
             writer.write(action.unique_id, field, value)
             if not _reads(writer, action.unique_id, field, value):
-                raise RefusedError("read_back", f"{field} was set to {value} and does not read so.")
+                raise RefusedError(READ_BACK, f"{field} was set to {value} and does not read so.")
 
     def settle(self, action: Action, writer: Writer, *, entry: journal.Entry) -> End:
         """End an action that a dead run left open, or that is owed: wholly after, or wholly before.
@@ -205,7 +209,7 @@ class Engine:
         self._move(action, end, token=entry.token)
         return end
 
-    def _move(self, action: Action, end: End, *, token: int = 0) -> None:
+    def _move(self, action: Action, end: End, *, token: int = 0, written: bool = True) -> None:
         """``token``: of the lease under which the action was begun; 0: this run's."""
         with self.database.transaction() as connection:
             journal.move(
@@ -219,6 +223,7 @@ class Engine:
                 who=self.who,
                 code=end.code,
                 message=end.message,
+                written=written,
             )
 
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
+from .._records.plan import PURPOSE_ROLLBACK
+from .._records.receipt import DONE, REVERTED
 from .audit import append
-from .journal import reverts
+from .journal import RECOVERED
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -17,7 +19,18 @@ if TYPE_CHECKING:
 
 
 # Safety rule 3: a VM whose resource was changed and reverted twice within a week is held until a person looks.
-REVERTS_WINDOW_MS = 7 * 24 * 3600 * 1000
+_WINDOW_MS = 7 * 24 * 3600 * 1000
+# Reasons for setting an act back that say nothing against its VM.
+_BLAMELESS_CODES = (RECOVERED, "vm.vanished", "kill_switch.on")
+# unique_id of each VM with two acts that close together that were set back after a write, or rolled back, since
+# somebody last released it.
+REVERTED_TWICE = f"""SELECT unique_id FROM (
+    SELECT journal.unique_id, updated_at_ms - LAG(updated_at_ms) OVER (
+        PARTITION BY journal.unique_id, resource ORDER BY updated_at_ms) AS apart_ms
+    FROM journal LEFT JOIN released ON released.unique_id = journal.unique_id
+    WHERE ((state = '{REVERTED}' AND written = 1) OR (state = '{DONE}' AND purpose = '{PURPOSE_ROLLBACK}'))
+    AND code NOT IN {_BLAMELESS_CODES} AND updated_at_ms > COALESCE(released.at_ms, 0)
+) AS reverts WHERE apart_ms < {_WINDOW_MS}"""  # noqa: S608 - the constants above
 
 
 @dataclass(frozen=True)
@@ -45,12 +58,12 @@ def active(database: Database, connection: Connection) -> dict[str, Hold]:
 
 def reverted_twice(connection: Connection, *, unique_id: str = "") -> frozenset[str]:
     """Which VMs, of all or of one, were changed and reverted twice since somebody last released them."""
-    found = reverts(connection, unique_id=unique_id)
-    return frozenset(
-        first[0]
-        for first, second in zip(found, found[1:])
-        if first[:2] == second[:2] and second[2] - first[2] < REVERTS_WINDOW_MS
-    )
+    import sqlalchemy
+
+    if not unique_id:
+        return frozenset(connection.execute(sqlalchemy.text(REVERTED_TWICE)).scalars())
+    of_one = sqlalchemy.text(f"{REVERTED_TWICE} AND unique_id = :unique_id")
+    return frozenset(connection.execute(of_one, {"unique_id": unique_id}).scalars())
 
 
 def in_force(database: Database, connection: Connection) -> dict[str, Hold]:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .._core.errors import HeadroomError
-from .._records.plan import PURPOSE_ROLLBACK
-from .._records.receipt import BEGUN, DONE, FAILED, OPEN_STATES, OWED, REVERTED
+from .._records.receipt import BEGUN, FAILED, OPEN_STATES, OWED
 from .audit import append
 
 if TYPE_CHECKING:
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 UNSETTLED_STATES = (*OPEN_STATES, FAILED, OWED)
 
 RECOVERED = "recovered"  # code of what a later run brought to its end
-# Reasons for setting an act back that say nothing against its VM.
-BLAMELESS_CODES = (RECOVERED, "vm.vanished", "kill_switch.on")
 
 
 @dataclass(frozen=True)
@@ -108,20 +105,25 @@ def move(
     who: str,
     code: str = "",
     message: str = "",
+    written: bool = True,
 ) -> None:
-    """Write the next state of the action begun under this lease, with its audit row of the run that moves it."""
+    """Write the next state of the action begun under this lease, with its audit row of the run that moves it.
+
+    ``written``: whether the act may have changed its VM.
+    """
     import sqlalchemy
 
     moved = connection.execute(
         sqlalchemy.text(
-            "UPDATE journal SET state = :state, code = :code, message = :message, updated_at_ms = :now_ms "
-            "WHERE endpoint = :endpoint AND token = :token AND action_id = :action_id"
+            "UPDATE journal SET state = :state, code = :code, message = :message, updated_at_ms = :now_ms, "
+            "written = :written WHERE endpoint = :endpoint AND token = :token AND action_id = :action_id"
         ),
         {
             "state": state,
             "code": code,
             "message": message,
             "now_ms": database.now_ms(connection),
+            "written": int(written),
             "endpoint": endpoint,
             "token": token,
             "action_id": action_id,
@@ -194,30 +196,6 @@ def newest_acts(connection: Connection, *, state: str) -> dict[tuple[str, str], 
         {"state": state},
     )
     return {(row.unique_id, row.resource): (row.direction, row.updated_at_ms) for row in rows}
-
-
-def reverts(connection: Connection, *, unique_id: str = "") -> list[tuple[str, str, int]]:
-    """(unique_id, resource, when in ms) of each act that was set back or rolled back since its VM was last released.
-
-    Of one VM, or of all; sorted.
-    """
-    import sqlalchemy
-
-    statement = sqlalchemy.text(
-        "SELECT journal.unique_id, resource, updated_at_ms FROM journal "
-        "LEFT JOIN released ON released.unique_id = journal.unique_id "
-        "WHERE (state = :reverted OR (state = :done AND purpose = :rollback)) AND code NOT IN :blameless "
-        "AND updated_at_ms > COALESCE(released.at_ms, 0) AND :unique_id IN ('', journal.unique_id) "
-        "ORDER BY journal.unique_id, resource, updated_at_ms"
-    ).bindparams(sqlalchemy.bindparam("blameless", expanding=True))
-    values = {
-        "reverted": REVERTED,
-        "done": DONE,
-        "rollback": PURPOSE_ROLLBACK,
-        "blameless": BLAMELESS_CODES,
-        "unique_id": unique_id,
-    }
-    return [(row.unique_id, row.resource, row.updated_at_ms) for row in connection.execute(statement, values)]
 
 
 def _select() -> Select[Any]:

@@ -53,6 +53,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX journal_plan ON journal (plan)",
         "CREATE INDEX journal_state ON journal (state, host_set)",
     ),
+    ("ALTER TABLE journal ADD COLUMN written INTEGER NOT NULL DEFAULT 1",),
 )
 VERSION = len(STEPS)
 TABLES = ("journal", "audit", "approval", "hold", "released", "lease", "kill_switch", "reference")

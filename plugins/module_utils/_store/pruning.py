@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._records.receipt import DONE
 from . import audit
-from .holds import reverted_twice
+from .holds import REVERTED_TWICE
 from .journal import UNSETTLED_STATES
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ _RULES = (
     (
         "journal",
         "endpoint, token, action_id",
-        f"updated_at_ms < :before_ms AND state NOT IN :unsettled AND unique_id NOT IN :held AND NOT ({_NEWEST_ACT})",
+        f"""updated_at_ms < :before_ms AND state NOT IN :unsettled
+        AND unique_id NOT IN ({REVERTED_TWICE}) AND NOT ({_NEWEST_ACT})""",
     ),
     (
         "released",
@@ -57,7 +58,7 @@ def prune(database: Database, *, before_ms: int, run_id: str, who: str) -> dict[
         more = True
         while more:
             with database.transaction() as connection:
-                statement, values = _bound(text, connection, before_ms)
+                statement, values = _bound(text, before_ms)
                 count = connection.execute(statement, {**values, "most": ROWS_AT_ONCE}).rowcount
                 if count:
                     body = {table: count}
@@ -74,20 +75,17 @@ def needed(connection: Connection, *, since_ms: int) -> frozenset[str]:
     """
     text = """SELECT plan FROM journal WHERE updated_at_ms >= :before_ms OR state IN :unsettled
         UNION SELECT plan FROM approval UNION SELECT digest FROM reference"""
-    statement, values = _bound(text, connection, since_ms)
+    statement, values = _bound(text, since_ms)
     return frozenset(connection.execute(statement, values).scalars())
 
 
-def _bound(text: str, connection: Connection, before_ms: int) -> tuple[TextClause, dict[str, Any]]:
-    """The statement with those of the lists below that it names."""
+def _bound(text: str, before_ms: int) -> tuple[TextClause, dict[str, Any]]:
+    """The statement with those of the values below that it names."""
     import sqlalchemy
 
-    lists: dict[str, tuple[str, ...]] = {"unsettled": UNSETTLED_STATES}
-    if ":held" in text:
-        lists["held"] = tuple(sorted(reverted_twice(connection)))
-    used = {name: found for name, found in lists.items() if f":{name}" in text}
-    statement = sqlalchemy.text(text).bindparams(
-        *(sqlalchemy.bindparam(name, expanding=True, type_=sqlalchemy.String()) for name in used)
-    )
-    values: dict[str, Any] = {**used, "before_ms": before_ms}
-    return statement, {**values, "done": DONE} if ":done" in text else values
+    known: dict[str, Any] = {"unsettled": UNSETTLED_STATES, "done": DONE}
+    used = {name: value for name, value in known.items() if f":{name}" in text}
+    statement = sqlalchemy.text(text)
+    if "unsettled" in used:
+        statement = statement.bindparams(sqlalchemy.bindparam("unsettled", expanding=True))
+    return statement, {**used, "before_ms": before_ms}

@@ -20,7 +20,8 @@ options:
     type: int
     default: 0
   history_s:
-    description: How much of the past a forecast looks at, in seconds.
+    description: How much of the past a forecast looks at, in seconds; and an hour more, for the newest interval known
+      may be late.
     type: int
     default: 2419200
   series_interval_s:

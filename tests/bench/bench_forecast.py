@@ -109,7 +109,7 @@ def trace(path: str) -> tuple[pa.Table, datetime]:
     frame["ds"] = pd.to_datetime(frame["ds"], utc=True).dt.floor(f"{INTERVAL_S}s").astype("datetime64[us, UTC]")
     frame["mean"] = (frame["cpu_pct"].clip(0, 100) * 10 * frame["vcpus"]).astype("float64")
     frame = frame.dropna().drop_duplicates(["unique_id", "ds"], keep="last")
-    frame = frame.assign(metric=METRIC, interval_s=INTERVAL_S, maximum=float("nan"))
+    frame = frame.assign(metric=METRIC, interval_s=INTERVAL_S, maximum=float("nan"), coverage_ppm=1_000_000)
     rows = pa.Table.from_pandas(frame.drop(columns=["vcpus", "cpu_pct"]), preserve_index=False)
     end = frame["ds"].max().to_pydatetime() + timedelta(seconds=INTERVAL_S)
     return rows, end

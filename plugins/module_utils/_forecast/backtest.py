@@ -85,7 +85,7 @@ class Rolling:
             cutoff_us=(self.end - EPOCH) // timedelta(microseconds=1),
             series_interval_s=request.series_interval_s,
             interval_s=request.interval_s,
-            columns=request.history_s // request.interval_s + reach_s // request.interval_s,
+            columns=request.columns + reach_s // request.interval_s,
         )
 
     @property
@@ -144,10 +144,9 @@ def issued(
     Yields for each chunk the values [V, steps, Q] of the selection and of each engine.
     """
     request, shape = rolling.request, shape_of(rolling.request)
-    columns = request.history_s // request.interval_s
     fleet, tried = FleetErrors(), []
     for ids, values in chunks:
-        known = values[:, max(0, end - columns) : end]
+        known = values[:, max(0, end - request.columns) : end]
         trials = attempt(known, shape, engines=bounded(engines, ids, request, unique_ids=unique_ids))
         scale = level_of(known)
         fleet.add(trials[0].naive_errors, scale)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     Doubles = npt.NDArray[np.float64]
     Integers = npt.NDArray[np.int64]
 
+MOSTLY_SEEN_PPM = 900_000  # of the time: a lost sample now and then is not worth a word
+
 
 def make_forecast(
     tables: Iterable[pa.Table], request: Request, *, unique_ids: Sequence[str], engines: Sequence[Engine] = ENGINES
@@ -51,7 +53,7 @@ def make_forecast(
         cutoff_us=(request.cutoff - EPOCH) // timedelta(microseconds=1),
         series_interval_s=request.series_interval_s,
         interval_s=request.interval_s,
-        columns=request.history_s // request.interval_s,
+        columns=request.columns,
     )
     fleet = {metric: FleetErrors() for metric in request.metrics}
     parts: list[_Part] = []
@@ -60,7 +62,10 @@ def make_forecast(
             known = past(table, metric=metric, target=request.target, span=span)
             if known.unique_ids:
                 trials = attempt(
-                    known.values, shape, engines=bounded(engines, known.unique_ids, request, unique_ids=unique_ids)
+                    known.values,
+                    shape,
+                    engines=bounded(engines, known.unique_ids, request, unique_ids=unique_ids),
+                    under_way=request.cutoff > request.now,
                 )
                 scale = level_of(known.values)
                 fleet[metric].add(trials[0].naive_errors, scale)
@@ -170,7 +175,7 @@ def _finished(
                 engine=JOINED_BY.join(dict.fromkeys(spoken)),
                 reason=reason
                 + "".join(f"; {name} gave no forecast" for name in missing)
-                + _basis(request.target, int(known.maxima_ppm[row])),
+                + _basis(request.target, int(known.maxima_ppm[row]), int(known.seen_ppm[row])),
                 history_s=int(known.history_s[row]),
                 coverage_ppm=int(known.known_ppm[row]),
                 observed_until=format_utc(EPOCH + timedelta(microseconds=until[row])),
@@ -193,10 +198,14 @@ def _comparison(spoken: Sequence[str], ratios: Sequence[float], quantiles: Seque
     return f"{'; '.join(parts)}, over {origins} origins"
 
 
-def _basis(target: str, maxima_ppm: int) -> str:
-    if target != TARGET_MAXIMUM or maxima_ppm == PPM:
-        return ""
-    return f"; the maximum is known for {maxima_ppm * 100 // PPM} % of the intervals, else the mean stands in"
+def _basis(target: str, maxima_ppm: int, seen_ppm: int) -> str:
+    """What the numbers rest on, where that is less than it could be."""
+    told = ""
+    if target == TARGET_MAXIMUM and maxima_ppm < PPM:
+        told += f"; the maximum is known for {maxima_ppm * 100 // PPM} % of the intervals, else the mean stands in"
+    if seen_ppm < MOSTLY_SEEN_PPM:
+        told += f"; of its intervals {seen_ppm * 100 // PPM} % of the time was seen"
+    return told
 
 
 def _lean(known: Past) -> Past:

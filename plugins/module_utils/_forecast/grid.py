@@ -57,6 +57,7 @@ class Past:
     values: Floats  # [V, T], the target
     known_ppm: Integers  # [V], share of the telemetry intervals from the first to the last known that have a value
     maxima_ppm: Integers  # [V], share of the known ones whose maximum is known too
+    seen_ppm: Integers  # [V], share of the time of the known ones that was sampled
     history_s: Integers  # [V], from the first to the last known interval
     observed_until_us: Integers  # [V], end of the last known interval
     recent_maximum: Floats  # [V], largest value of the hour before observed_until
@@ -66,8 +67,13 @@ def past(table: pa.Table, *, metric: str, target: str, span: Span) -> Past:
     """Lay out one metric of a table of interval rows. Rows outside the span are ignored; a null is not known.
 
     For the maximum an interval counts with its maximum where that is known, else with its mean. A forecast interval
-    takes the maximum, or mean, of what is known inside it. Raises ``forecast.rows`` for rows of another interval, for
-    two rows of one VM and time, and for what is negative or no number.
+    takes the maximum of what is known inside it, or the mean, weighted by how much of the time was seen.
+
+    An interval counts however little of it was seen: whoever samples one minute in five has no better estimate of its
+    mean, and of its maximum a lower bound, which the truth that engines are scored by is as well. ``seen_ppm`` tells.
+
+    Raises ``forecast.rows`` for rows of another interval, for two rows of one VM and time, and for what is negative or
+    no number.
     """
     with needs("numpy", "pyarrow"):
         import numpy as np
@@ -77,11 +83,14 @@ def past(table: pa.Table, *, metric: str, target: str, span: Span) -> Past:
     slot = table["ds"].cast(pa.int64()).to_numpy()[rows] - span.start_us
     slot //= span.series_interval_s * SECOND_US
     mean, maximum = _numbers(table["mean"], rows), _numbers(table["maximum"], rows)
+    seen = np.maximum(table["coverage_ppm"].to_numpy()[rows], 1)
     has_maximum = ~np.isnan(maximum)
     peak = np.where(has_maximum, maximum, mean)
     wanted = (slot >= 0) & (slot < span.slots) & ~np.isnan(peak)
     if not wanted.all():
-        rows, slot, mean, peak, has_maximum = (of_all[wanted] for of_all in (rows, slot, mean, peak, has_maximum))
+        rows, slot, mean, peak, has_maximum, seen = (
+            of_all[wanted] for of_all in (rows, slot, mean, peak, has_maximum, seen)
+        )
     if (table["interval_s"].to_numpy()[rows] != span.series_interval_s).any():
         raise _bad(f"The series hold other intervals than {span.series_interval_s} s.")
     if (mean < 0).any() or (peak < 0).any() or np.isinf(peak).any():
@@ -108,20 +117,24 @@ def past(table: pa.Table, *, metric: str, target: str, span: Span) -> Past:
     first = np.argmax(known, axis=1)
     last = span.slots - 1 - np.argmax(known[:, ::-1], axis=1)
     maxima = count if has_maximum.all() else np.bincount(place[has_maximum] // span.slots, minlength=len(unique_ids))
+    whole = bool((seen == PPM).all())
+    seen_of = count * PPM if whole else np.bincount(place // span.slots, weights=seen, minlength=len(unique_ids))
     hour = np.maximum(last[:, None] - np.arange(max(1, HOUR_S // span.series_interval_s)), 0)
     blocks = (len(unique_ids), span.columns, span.per_column)
     if target == TARGET_MAXIMUM:
         values = peaks if span.per_column == 1 else np.fmax.reduce(peaks.reshape(blocks), axis=2)
+    elif span.per_column == 1:
+        values = grid(mean)
     else:
-        means = grid(mean).reshape(blocks)
-        number = np.count_nonzero(~np.isnan(means), axis=2)
-        total = np.where(np.isnan(means), np.float32(0), means).sum(axis=2)
-        values = np.divide(total, number, out=np.full(blocks[:2], np.nan, dtype=np.float32), where=number > 0)
+        weight = seen / PPM
+        total, share = (np.nan_to_num(grid(one)).reshape(blocks).sum(axis=2) for one in (mean * weight, weight))
+        values = np.divide(total, share, out=np.full(blocks[:2], np.nan, dtype=np.float32), where=share > 0)
     return Past(
         unique_ids=unique_ids,
         values=values,
         known_ppm=count * PPM // np.maximum(last - first + 1, 1),
         maxima_ppm=maxima * PPM // np.maximum(count, 1),
+        seen_ppm=(seen_of // np.maximum(count, 1)).astype(np.int64),
         history_s=(last - first + 1) * span.series_interval_s,
         observed_until_us=span.start_us + (last + 1) * span.series_interval_s * SECOND_US,
         recent_maximum=np.fmax.reduce(np.take_along_axis(peaks, hour, axis=1), axis=1),

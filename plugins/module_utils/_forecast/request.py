@@ -13,6 +13,7 @@ from .._records.forecast import TARGET_MAXIMUM, TARGETS
 from .._records.series import DAY_S, METRICS
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+LATE_S = 3600  # by so much the newest interval known may lag behind the cutoff
 LONGEST_S = 3650 * DAY_S  # ten years, from the oldest interval looked at to the last one forecast: no past is longer
 
 
@@ -33,14 +34,26 @@ class Request:
 
     @property
     def cutoff(self) -> datetime:
-        """End of what was known: of the telemetry interval around ``now``, which counts as far as it is sampled."""
+        """End of what was known: of the telemetry interval around ``now``, which counts as far as it is sampled.
+
+        It is the newest to forecast from, and no truth to score by: its maximum may yet come.
+        """
         step = timedelta(seconds=self.series_interval_s)
         return EPOCH - (EPOCH - self.now) // step * step
 
     @property
+    def columns(self) -> int:
+        """Forecast intervals looked at: the history, and a little more.
+
+        The newest interval known is one or a few before the cutoff. A look-back of a policy's whole cycle, to the
+        second, would never know all of it.
+        """
+        return self.history_s // self.interval_s + -(-LATE_S // self.interval_s)
+
+    @property
     def start(self) -> datetime:
         """START of the oldest interval looked at."""
-        return self.cutoff - timedelta(seconds=self.history_s // self.interval_s * self.interval_s)
+        return self.cutoff - timedelta(seconds=self.columns * self.interval_s)
 
     def check(self) -> None:
         """Raise ``forecast.request`` for what makes no sense."""

@@ -112,11 +112,14 @@ class Only:
         return value
 
 
-def attempt(past: Floats, shape: Shape, *, engines: Sequence[Engine]) -> list[Trial]:
-    """Try each engine on each series of ``past`` [V, T], NaN where unknown."""
+def attempt(past: Floats, shape: Shape, *, engines: Sequence[Engine], under_way: bool = False) -> list[Trial]:
+    """Try each engine on each series of ``past`` [V, T], NaN where unknown.
+
+    If the last column is still ``under_way`` it is the newest there is to forecast from, but no truth to score by.
+    """
     with needs("numpy"):
         import numpy as np
-    ends = _origins(past.shape[1], shape)
+    ends = _origins(past.shape[1] - under_way, shape)
     scored = [shape.lead + step for step in shape.scored]
     truth = np.empty((len(past), len(ends), len(scored)), dtype=np.float32)
     for place, end in enumerate(ends):

@@ -49,6 +49,7 @@ def rows(values, *, unique_id, until=NOW):
             "interval_s": pa.array([STEP_S] * count, pa.int32()),
             "mean": values[known],
             "maximum": values[known],
+            "coverage_ppm": pa.array([10**6] * count, pa.int32()),
         }
     )
 

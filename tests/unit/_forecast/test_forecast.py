@@ -111,7 +111,7 @@ def test_quantiles_that_cross_are_put_in_order():
             falling = np.linspace(900, 100, len(levels), dtype=np.float32)
             return np.broadcast_to(falling, (len(past), len(ends), steps, len(levels)))
 
-    request = replace(REQUEST, history_s=3600)  # no past to be corrected by
+    request = replace(REQUEST, history_s=3600, lead_s=3600)  # no past to be corrected by
     table, *_unused = make_forecast([series([500.0])], request, unique_ids=[], engines=(Crossing(),))
     assert values(table).tolist() == [[100, 500, 900]] * 12
 
@@ -158,6 +158,38 @@ def test_the_interval_under_way_counts_as_far_as_it_was_sampled():
     assert table["cutoff"][0].as_py() == NOW + timedelta(seconds=300)
     assert choices["lab/a", CPU].recent_maximum == 7500
     assert choices["lab/a", CPU].observed_until == "2026-03-02T12:01:30Z"  # not later than now
+
+
+def test_the_interval_under_way_is_no_truth_to_score_by():
+    now = NOW + timedelta(seconds=90)
+    reasons = {
+        made(
+            pa.concat_tables([series(noisy()), series([so_far], until=NOW + timedelta(seconds=300))]),
+            request=replace(REQUEST, now=now),
+        )[1]["lab/a", CPU].reason
+        for so_far in (10.0, 1000.0, 90_000.0)
+    }
+    assert len(reasons) == 1
+
+
+def seen(rows, *ppm):
+    """The same rows, seen for these shares of their time in turn."""
+    column = rows.column_names.index("coverage_ppm")
+    return rows.set_column(column, rows.schema.field(column), pa.array(np.resize(ppm, len(rows)), pa.int32()))
+
+
+def test_a_mean_counts_by_how_much_of_its_interval_was_seen_and_the_reason_says_how_much():
+    saw = np.tile([100.0, 900.0], 2 * WEEK)
+    hourly = replace(REQUEST, interval_s=3600, target="mean")
+    mean, choices = made(seen(series(saw), 1_000_000, 250_000), request=replace(hourly, horizon_s=7200))
+    assert values(mean) == pytest.approx(np.full((2, 3), 260.0), abs=0.01)
+    assert choices["lab/a", CPU].reason.endswith("; of its intervals 62 % of the time was seen")
+    # A minute in five is all that this machine is ever asked: it has a forecast like any other.
+    fifth, choices = made(seen(series(noisy()), 200_000))
+    whole, _unused = made(series(noisy()))
+    assert fifth == whole
+    assert choices["lab/a", CPU].reason.endswith("; of its intervals 20 % of the time was seen")
+    assert choices["lab/a", CPU].coverage_ppm == 1_000_000
 
 
 def test_the_same_input_gives_the_same_bytes_however_the_vms_are_dealt_out():
@@ -326,6 +358,14 @@ def test_history_older_than_asked_for_is_not_looked_at():
     )
     assert choices["lab/a", CPU].history_s == 86400
     assert values(table).max() < 2000
+
+
+@pytest.mark.parametrize("late", [timedelta(0), timedelta(minutes=5), timedelta(minutes=15)])
+def test_a_look_back_of_a_whole_cycle_knows_it_though_the_newest_interval_is_late(late):
+    """A policy that wants 28 days of history is met by the default look-back of 28 days."""
+    rows = series(noisy(count=5 * WEEK), until=NOW - late)
+    _unused, choices = made(rows, request=replace(REQUEST, now=NOW + timedelta(seconds=90)))
+    assert 28 * 86400 <= choices["lab/a", CPU].history_s <= 28 * 86400 + 3600
 
 
 BAD = {

@@ -7,7 +7,7 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   horizon_s:
-    description: How far to look ahead, in seconds.
+    description: How far to look ahead, in seconds; with O(lead_s) 8064 intervals at most, four weeks of five minutes.
     type: int
     default: 3600
   interval_s:

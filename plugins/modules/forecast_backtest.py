@@ -21,7 +21,7 @@ options:
       - Taken from the variable C(headroom_snapshot).
     type: str
   origins:
-    description: From how many moments to forecast, the newest first whose truth is known in full.
+    description: From how many moments to forecast, 1000 at most, the newest first whose truth is known in full.
     type: int
     default: 24
   step_s:

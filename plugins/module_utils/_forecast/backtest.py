@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float32]
     Doubles = npt.NDArray[np.float64]
 
+MOST_ORIGINS = 1000  # at each of them the whole sample is forecast anew by every engine
+MOST_CELLS = 2**29  # VMs times metrics and intervals looked at, 4 bytes each
 CHUNK_VMS = 500  # tried at once; what is kept of an origin is small
 
 
@@ -46,12 +48,15 @@ class Rolling:
     origins: int
     step_s: int  # from origin to origin
 
-    def check(self) -> None:
-        """Raise ``forecast.request``."""
-        self.request.check()
+    def check(self, *, vms: int = 0) -> None:
+        """Raise ``forecast.request``, also for what is too much for so many VMs."""
+        self.request.check(vms=vms)
         interval_s = self.request.interval_s
         for wrong, why in (
-            (self.origins < 1, f"{self.origins} origins are fewer than one."),
+            (
+                not 1 <= self.origins <= MOST_ORIGINS,
+                f"{self.origins} origins are fewer than one or more than {MOST_ORIGINS}.",
+            ),
             (
                 self.step_s <= 0 or self.step_s % interval_s != 0,
                 f"The step of {self.step_s} s is no multiple of the interval of {interval_s} s.",
@@ -59,6 +64,10 @@ class Rolling:
             (
                 self.origins * self.step_s > LONGEST_S,
                 f"{self.origins} origins {self.step_s} s apart span more than {LONGEST_S // DAY_S} days.",
+            ),
+            (
+                vms * len(self.request.metrics) * self.span.columns > MOST_CELLS,
+                f"{vms} VMs over {self.span.columns} intervals do not fit into memory: test fewer VMs or origins.",
             ),
         ):
             if wrong:
@@ -103,7 +112,7 @@ def back_test(
     coverage of intervals for all VMs, and warnings. The values of all VMs are held at once, 4 bytes each. Raises
     ``forecast.request``, ``forecast.rows``.
     """
-    rolling.check()
+    rolling.check(vms=len(unique_ids))
     request = rolling.request
     names = [SELECTED, *(engine.name for engine in engines)]
     held: dict[str, list[tuple[list[str], Floats]]] = {metric: [] for metric in request.metrics}

@@ -47,7 +47,7 @@ def make_forecast(
     history has no rows, and a choice with engine "". A costly engine is tried for the first ``request.costly_vms`` of
     ``unique_ids`` alone. Raises ``forecast.request``, ``forecast.rows``.
     """
-    request.check()
+    request.check(vms=len(unique_ids))
     shape = shape_of(request)
     span = Span(
         cutoff_us=(request.cutoff - EPOCH) // timedelta(microseconds=1),

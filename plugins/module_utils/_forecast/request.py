@@ -14,6 +14,8 @@ from .._records.series import DAY_S, METRICS
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 LATE_S = 3600  # by so much the newest interval known may lag behind the cutoff
+MOST_STEPS = 28 * 288  # intervals ahead: four weeks of five minutes; every engine's forecast of them is held at once
+MOST_VALUES = 50_000_000  # of one forecast, VMs times metrics, steps and quantiles: about 4 GB while its table is made
 LONGEST_S = 3650 * DAY_S  # ten years, from the oldest interval looked at to the last one forecast: no past is longer
 
 
@@ -55,11 +57,12 @@ class Request:
         """START of the oldest interval looked at."""
         return self.cutoff - timedelta(seconds=self.columns * self.interval_s)
 
-    def check(self) -> None:
-        """Raise ``forecast.request`` for what makes no sense."""
+    def check(self, *, vms: int = 0) -> None:
+        """Raise ``forecast.request`` for what makes no sense, or is too much for so many VMs."""
         interval_s, series_interval_s = self.interval_s, self.series_interval_s
         unknown = sorted(set(self.metrics) - set(METRICS))
         whole = interval_s > 0 and series_interval_s > 0
+        values = vms * len(self.metrics) * len(self.quantiles) * (self.horizon_s // interval_s if whole else 0)
         for wrong, why in (
             (not _ascending(self.quantiles), f"The quantiles {self.quantiles} do not ascend between 0 and 1."),
             (not self.metrics, "No metric is given."),
@@ -78,6 +81,14 @@ class Request:
             (
                 whole and (self.lead_s < 0 or self.lead_s % interval_s != 0),
                 f"The lead of {self.lead_s} s is no multiple of the interval of {interval_s} s.",
+            ),
+            (
+                whole and self.lead_s + self.horizon_s > MOST_STEPS * interval_s,
+                f"Lead and horizon hold more than {MOST_STEPS} intervals of {interval_s} s.",
+            ),
+            (
+                values > MOST_VALUES,
+                f"For {vms} VMs these are {values} values, more than {MOST_VALUES}: look less far ahead, or coarser.",
             ),
             (self.costly_vms < 0, f"{self.costly_vms} VMs for the costly engines are fewer than none."),
             (self.history_s < interval_s, f"The history of {self.history_s} s is shorter than an interval."),

@@ -210,7 +210,8 @@ BAD = {
     "no origins": {"origins": 0},
     "no step": {"step_s": 0},
     "step between intervals": {"step_s": 1000},
-    "more origins than time": {"origins": 10**7},
+    "more origins than anyone waits for": {"origins": 1001, "step_s": STEP_S},
+    "more origins than time": {"origins": 500, "step_s": 30 * 86400},
     "request": {"request": replace(REQUEST, quantiles=("0.9", "0.5"))},
 }
 
@@ -219,4 +220,11 @@ BAD = {
 def test_a_design_that_makes_no_sense_is_one_error(change):
     with pytest.raises(HeadroomError) as caught:
         back_test([], replace(ROLLING, **change), unique_ids=[])
+    assert caught.value.code == "forecast.request"
+
+
+def test_more_cells_than_memory_holds_are_refused_before_anything_is_read():
+    long = replace(ROLLING, origins=1000, step_s=86400)  # 48,000 intervals and more
+    with pytest.raises(HeadroomError, match="do not fit into memory") as caught:
+        back_test(iter(lambda: pytest.fail("a table was taken"), None), long, unique_ids=["lab/a"] * 20_000)
     assert caught.value.code == "forecast.request"

@@ -388,6 +388,7 @@ BAD = {
     "history": {"history_s": 0},
     "history beyond all time": {"history_s": 10**12},
     "lead beyond all time": {"lead_s": 300 * 10**9},
+    "a step too far": {"horizon_s": 28 * 86400, "lead_s": 300},
     "fewer than no VMs": {"costly_vms": -1},
     "naive time": {"now": datetime(2026, 3, 2)},  # noqa: DTZ001
 }
@@ -397,6 +398,13 @@ BAD = {
 def test_a_request_that_makes_no_sense_is_one_error(change):
     with pytest.raises(HeadroomError) as caught:
         made(series(noisy()), request=replace(REQUEST, **change))
+    assert caught.value.code == "forecast.request"
+
+
+def test_more_values_than_memory_holds_are_refused_before_anything_is_read():
+    request = replace(REQUEST, horizon_s=28 * 86400, interval_s=3600)
+    with pytest.raises(HeadroomError, match="100000 VMs these are 201600000 values") as caught:
+        make_forecast(iter(lambda: pytest.fail("a table was taken"), None), request, unique_ids=["lab/a"] * 100_000)
     assert caught.value.code == "forecast.request"
 
 

@@ -44,12 +44,18 @@ def vms_by_id(
 ) -> Optional[dict[str, str]]:
     """Return id in a source -> VM; None where neither is given: then an id is taken for a unique_id.
 
-    An id is what ``vms`` says, and the unique_id, the UUID or the name of a VM of the snapshot, where only one has it.
-    Raises ``artifact.*``.
+    An id is what ``vms`` says, else the unique_id of a VM of the snapshot, else the UUID, else the name, where only one
+    has it: a name is a person's choice, and must not stand in the way of another VM's UUID. Raises ``artifact.*``.
     """
     if not snapshot:
         return dict(vms) if vms else None
     known = context.artifacts.get(Snapshot, snapshot).vms
-    pairs = {(one, vm.unique_id) for vm in known for one in (vm.unique_id, vm.unique_id.rpartition("/")[2], vm.name)}
-    count = Counter(one for one, _unused in pairs)
-    return {**{one: vm for one, vm in pairs if count[one] == 1}, **(vms or {})}
+    found: dict[str, Optional[str]] = {}
+    for pairs in (
+        [(vm.name, vm.unique_id) for vm in known],
+        [(vm.unique_id.rpartition("/")[2], vm.unique_id) for vm in known],
+        [(vm.unique_id, vm.unique_id) for vm in known],
+    ):
+        count = Counter(one for one, _unused in pairs)
+        found.update({one: vm if count[one] == 1 else None for one, vm in pairs})
+    return {**{one: vm for one, vm in found.items() if vm is not None}, **(vms or {})}

@@ -27,6 +27,7 @@ RETRIED = (429, 502, 503, 504)
 DENIED = (401, 403)
 PIECE_BYTES = 2**16
 ERROR_BYTES = 2**14  # of an answer that says what is wrong
+REASON_CHARACTERS = 100  # of the words beside a status: they are the server's own, up to 64 KiB of them
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def post(
             if not pauses:
                 raise HeadroomError(
                     "http.unreachable",
-                    f"{server.url} does not answer: {reason or type(reason).__name__}.",
+                    f"{server.url} does not answer: {_words(reason) or type(reason).__name__}.",
                     advice="Check the URL, and that the server answers within timeout_s.",
                 ) from error
         sleep(pauses.pop(0))
@@ -138,19 +139,25 @@ def _beginning(answer: Any, *, deadline_s: float, monotonic: Callable[[], float]
 
 
 def _refused(server: Server, error: urllib.error.HTTPError, said: bytes) -> HeadroomError:
+    status = f"{error.code} {_words(error.reason)}".rstrip()
     if error.code in DENIED:
         return HeadroomError(
             "http.denied",
-            f"{server.url} does not let us in: {error.code} {error.reason}.",
+            f"{server.url} does not let us in: {status}.",
             advice="Check token, or user and password.",
         )
     return StatusError(
         "http.status",
-        f"{server.url} answers {error.code} {error.reason}.",
+        f"{server.url} answers {status}.",
         advice="Check the URL; redirects are not followed.",
         status=error.code,
         body=said,
     )
+
+
+def _words(said: object) -> str:
+    """The beginning of what the server says in passing, in one line."""
+    return " ".join(str(said).split())[:REASON_CHARACTERS]
 
 
 def _checked(url: str) -> str:

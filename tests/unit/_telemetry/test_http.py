@@ -128,6 +128,23 @@ def test_a_refusal_is_not_tried_again(status, code):
         assert error.body == b"because"
 
 
+def endless(handler):
+    handler.wfile.write(b"HTTP/1.1 401 " + b"word " * 10_000 + b"\r\nContent-Length: 0\r\n\r\n")
+
+
+def no_status(handler):
+    handler.wfile.write(b"word " * 10_000 + b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(("answer", "code"), [(endless, "http.denied"), (no_status, "http.unreachable")])
+def test_what_a_server_says_beside_the_status_is_bounded(answer, code):
+    with serving(answer) as (url, _asked):
+        error = refused(url)
+    assert error.code == code
+    assert "word word" in error.message
+    assert len(error.message) < 300
+
+
 def test_credentials_do_not_follow_a_redirect():
     with serving(say(200)) as (elsewhere, followed):  # noqa: SIM117 - the other one needs its address
         with serving(say(302, Location=elsewhere)) as (url, asked):

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any, Callable, Optional
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from ..._core.clock import utc_now
 from ..._core.errors import EndpointError, RefusedError
@@ -19,23 +20,39 @@ from ..._records.series import AGENT, GUEST_FILESYSTEM_USED_PPM, GUEST_LOAD_MILL
 from .session import ENDPOINT_TIMEOUT, Session
 from .snapshot import unique_id
 
+if TYPE_CHECKING:
+    from datetime import datetime
+
 ASK_S = 6.0  # libvirt gives an agent 5 s to wake up, and then says itself that it does not answer
 MOST_FILESYSTEMS = 256
 # Always full, by their nature.
 IMAGES = {"cd9660", "cramfs", "erofs", "iso9660", "romfs", "squashfs", "udf"}
 HIGHEST_LOAD = 1_000_000.0
+# Multiples of it, less their whole part, fill the span from 0 to 1 evenly, also every tenth of them (Weyl 1916).
+GOLDEN_RATIO = 0.6180339887498949
 
 
 class GuestAgents:
     """The agents of one endpoint's running VMs. One that is silent is not asked again."""
 
-    def __init__(self, session: Session, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        session: Session,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._session = session
+        self._clock = clock
         self._monotonic = monotonic
         self._silent: set[str] = set()
 
     def sample(self) -> tuple[Sample, ...]:
-        """Ask one after another, for at most a period; nothing on a read-only connection. Raises EndpointError."""
+        """Ask one after another, for at most a period; nothing on a read-only connection. Raises EndpointError.
+
+        Each period begins with another one, so that where they are too many all get their turn, also of a collection
+        that is started anew every few minutes.
+        """
         if self._session.read_only:
             return ()
         with needs("libvirt"):
@@ -43,8 +60,11 @@ class GuestAgents:
         end = self._monotonic() + PERIODS_S[AGENT]
         samples: list[Sample] = []
         active = libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE
-        for domain in self._session.ask(lambda connection: connection.listAllDomains(active)):
-            uuid = domain.UUIDString()
+        found = self._session.ask(lambda connection: connection.listAllDomains(active))
+        domains = sorted(((domain.UUIDString(), domain) for domain in found), key=itemgetter(0))
+        period = self._clock().timestamp() // PERIODS_S[AGENT]
+        first = int(period * GOLDEN_RATIO % 1 * len(domains))
+        for uuid, domain in domains[first:] + domains[:first]:
             if uuid in self._silent or self._monotonic() > end:
                 continue
             gauges = self._ask(domain)
@@ -54,7 +74,7 @@ class GuestAgents:
             samples.append(
                 Sample(
                     unique_id=unique_id(self._session.endpoint, uuid),
-                    taken_at=utc_now(),
+                    taken_at=self._clock(),
                     boot_id=str(domain.ID()),
                     gauges=gauges,
                     source=AGENT,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.headroom.fleet.plugins.module_utils._apply.lease import LeaseTerms
-from ansible_collections.headroom.fleet.plugins.module_utils._apply.run import Run, apply_plan
+from ansible_collections.headroom.fleet.plugins.module_utils._apply.run import Run, apply_plan, recover
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context import Context
 from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import Plan
 from ansible_collections.headroom.fleet.plugins.module_utils._records.receipt import Receipt
@@ -57,6 +57,13 @@ class Bench:
     def apply(self, made: Plan, **values: Any) -> Receipt:
         """Store the plan and apply it."""
         return apply_plan(self.run(**values), made, plan_digest=self.artifacts.put(made))
+
+    def recover(self) -> Receipt:
+        """Settle what earlier runs left open."""
+        receipt, broken = recover(self.run())
+        if broken:
+            raise broken
+        return receipt
 
 
 def ends(receipt: Receipt) -> list[tuple[str, str]]:

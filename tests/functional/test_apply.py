@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.headroom.fleet.plugins.module_utils._apply.preview import preview, verify
 from ansible_collections.headroom.fleet.plugins.module_utils._apply.room import Room
-from ansible_collections.headroom.fleet.plugins.module_utils._apply.run import apply_plan, recover
+from ansible_collections.headroom.fleet.plugins.module_utils._apply.run import apply_plan
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.apply import rollback
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context import Context
@@ -75,7 +75,7 @@ def test_a_rollback_that_fails_stops_the_host_set_until_it_is_settled(bench: Ben
     assert ends(bench.apply(first)) == [("failed", "rollback_failed")]
     assert ends(bench.apply(other)) == [("skipped", "host_set_stopped")]
     bench.fleet.change("u0", faults={})
-    assert [outcome.state for outcome in recover(bench.run()).outcomes] == ["reverted"]
+    assert [outcome.state for outcome in bench.recover().outcomes] == ["reverted"]
     assert bench.fleet.fields("u0") == before
     assert ends(bench.apply(other)) == [("done", "")]
 

@@ -68,7 +68,7 @@ def test_a_lease_lost_under_way_stops_before_the_next_write_and_the_next_run_set
     made = plan(one)
     digest = bench.artifacts.put(made)
     token = leases.acquire(bench.database, "fake", holder="run", ttl_s=60)
-    newer = NewerPlans(made, digest, bench.load_plan)
+    newer = NewerPlans(made, approvals.Approved(digest), bench.load_plan)
     engine = Engine(bench.database, made, digest, "run", "tester", {"fake": token}, lambda: NOW, newer)
     writer = open_writer(bench.fleet.endpoint)
     engine.begin(one, writer, room=Room(made, bench.fleet.observe))

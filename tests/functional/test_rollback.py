@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.headroom.fleet.plugins.module_utils._apply.run import recover
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.apply import rollback
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context import Context
 from ansible_collections.headroom.fleet.plugins.module_utils._store import (
@@ -38,7 +37,7 @@ def test_a_rollback_restores_what_was(bench: Bench, tmp_path: Path, by: str) -> 
     # What the platform takes out of no running guest waits for its restart, and is then settled.
     assert bench.fleet.fields("u2") == {**before[2], "live.vcpus": 6}
     bench.fleet.change("u2", fields=before[2])
-    assert [one.state for one in recover(bench.run()).outcomes] == ["done"]
+    assert [one.state for one in bench.recover().outcomes] == ["done"]
     assert not rollback(bench.context(tmp_path), stop=STOP, terms=TERMS, **which).changed
 
 
@@ -68,7 +67,7 @@ def test_what_a_full_host_cannot_give_back_is_owed_until_it_can(bench: Bench, tm
     set_memory(4096)
     assert rollback(context(), receipt=receipt, stop=STOP, terms=TERMS).values["states"] == {"done": 1}
     assert bench.fleet.fields("u0") == before
-    assert [one.state for one in recover(bench.run()).outcomes] == ["done"]
+    assert [one.state for one in bench.recover().outcomes] == ["done"]
     with bench.database.transaction() as connection:
         assert journal.owed(connection) == ()
 
@@ -80,4 +79,4 @@ def test_what_was_owed_is_void_once_the_vm_is_something_else(bench: Bench, tmp_p
     bench.fleet.save(full)
     assert rollback(bench.context(tmp_path), receipt=receipt, stop=STOP, terms=TERMS).values["states"] == {"owed": 1}
     assert ends(bench.apply(plan(action(bench.fleet, "u0", "memory.balloon", 256)))) == [("done", "")]
-    assert ends(recover(bench.run())) == [("skipped", "superseded")]
+    assert ends(bench.recover()) == [("skipped", "superseded")]

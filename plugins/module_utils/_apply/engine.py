@@ -8,7 +8,7 @@ on record before the first write; whatever kills the process after that, the nex
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Callable
 
 from .._core.clock import parse_utc, wait_until
@@ -17,7 +17,7 @@ from .._policy.settings import MODE_AUTO, MODE_RECOMMEND
 from .._records.plan import PURPOSE_ROLLBACK
 from .._records.receipt import ACTED, ALREADY_DONE, BEGUN, DONE, FAILED, OWED, REVERTED, SKIPPED
 from .._records.vm import INVERSE_LIVE
-from .._store import approvals, budgets, holds, journal, killswitch, leases
+from .._store import budgets, holds, journal, killswitch, leases
 from .._store.journal import RECOVERED
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .._records.action import Action
     from .._records.plan import Plan
     from .._records.vm import Value
+    from .._store.approvals import Approved
     from .._store.db import Database
     from .newer import NewerPlans
     from .room import Room
@@ -65,6 +66,7 @@ class Engine:
     tokens: dict[str, int]
     clock: Callable[[], datetime]
     newer: NewerPlans
+    left_open: set[str] = field(default_factory=set)  # action_ids of this run's acts that broke off
 
     def begin(self, action: Action, writer: Writer, *, room: Room) -> None:
         """Check everything that must hold, and put the intent on record.
@@ -79,9 +81,10 @@ class Engine:
             leases.check(self.database, connection, action.endpoint, token=self.tokens[action.endpoint])
             killswitch.check(connection)
             check_allowed(
-                action, self.database, connection, plan=self.plan, plan_digest=self.plan_digest, now=self.clock()
+                action, self.database, connection, plan=self.plan, approved=self.newer.approved, now=self.clock()
             )
             if under_way := budgets.at_once_exceeded(connection, action, self.plan.budget):
+                self._check_left_open(action, connection)
                 raise BusyError("budget.at_once", f"As much is under way as the budget allows: {under_way}.")
             journal.begin(
                 self.database,
@@ -94,6 +97,13 @@ class Engine:
                 token=self.tokens[action.endpoint],
             )
 
+    def _check_left_open(self, action: Action, connection: Connection) -> None:
+        """Raises RefusedError where to wait for the acts under way would be in vain."""
+        left = budgets.left_open(self.database, connection, action, run_id=self.run_id, broken_off=self.left_open)
+        if under_way := budgets.at_once_exceeded(connection, action, self.plan.budget, among=left):
+            reason = f"As much as the budget allows at once was left open by runs that broke off: {under_way}."
+            raise RefusedError("budget.left_open", f"{reason} It counts until recovery has settled it.")
+
     def carry(self, action: Action, writer: Writer) -> End:
         """Carry a begun action to its end, or leave it begun where endpoint, lease or store broke off under way."""
         try:
@@ -103,6 +113,7 @@ class Engine:
                 return self.revert(action, writer, code=refusal.code, message=refusal.message)
             return self.commit(action)
         except HeadroomError as broken:
+            self.left_open.add(action.action_id)
             return End(BEGUN, broken.code, f"{broken.message} The next apply settles it.")
 
     def act(self, action: Action, writer: Writer) -> None:
@@ -152,19 +163,20 @@ class Engine:
 
         Raises RefusedError, READ_BACK among others.
         """
-        for field, value in wanted:
-            if writer.current(action.unique_id).fields.get(field) == value:
+        for name, value in wanted:
+            if writer.current(action.unique_id).fields.get(name) == value:
                 continue
             with self.database.transaction() as connection:
                 leases.check(self.database, connection, action.endpoint, token=self.tokens[action.endpoint])
-            writer.write(action.unique_id, field, value)
-            if not _reads(writer, action.unique_id, field, value):
-                raise RefusedError(READ_BACK, f"{field} was set to {value} and does not read so.")
+            writer.write(action.unique_id, name, value)
+            if not _reads(writer, action.unique_id, name, value):
+                raise RefusedError(READ_BACK, f"{name} was set to {value} and does not read so.")
 
     def settle(self, action: Action, writer: Writer, *, entry: journal.Entry) -> End:
         """End an action that a dead run left open, or that is owed: wholly after, or wholly before.
 
-        All fields at ``after``: done. Else back to ``before``; an act without a live inverse goes forward instead.
+        All fields at ``after``: done. Else back to ``before``; an act without a live inverse goes forward instead,
+        and one that only puts on record what is owed.
         While the VM cannot be read, the act stays as it is.
         """
         try:
@@ -173,6 +185,8 @@ class Engine:
                 return self._settle_owed(action, current, entry=entry)
             if at_after(action, current):
                 end = End(DONE, RECOVERED, "Found done after an interruption.")
+            elif not action.changes:
+                end = completed(action)
             elif action.inverse.when == INVERSE_LIVE or at_before(action, current):
                 return self.revert(
                     action, writer, code=RECOVERED, message="Set back after an interruption.", token=entry.token
@@ -233,7 +247,7 @@ def check_allowed(
     connection: Connection,
     *,
     plan: Plan,
-    plan_digest: str,
+    approved: Approved,
     now: datetime,
     foreseen: Sequence[Action] = (),
 ) -> None:
@@ -253,7 +267,7 @@ def check_allowed(
         raise RefusedError("outside_window", f"It may begin from {action.not_before} until {action.not_after} only.")
     if action.mode == MODE_RECOMMEND:
         raise RefusedError("recommend_only", "The policy recommends this act and lets nobody apply it.")
-    if action.mode != MODE_AUTO and action.action_id not in approvals.approved(database, connection, plan_digest):
+    if action.mode != MODE_AUTO and not approved.has(database, connection, action.action_id):
         raise RefusedError("not_approved", "Nobody approved this act, or the approval ran out.")
     if used_up := budgets.window_exceeded(database, connection, action, plan.budget, foreseen=foreseen):
         raise RefusedError("budget.window", f"The rolling budget is used up: {used_up}.")

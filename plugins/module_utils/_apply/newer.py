@@ -4,16 +4,18 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Callable
 
 from .._core.clock import parse_utc
 from .._core.errors import HeadroomError, RefusedError
-from .._store import approvals, references
+from .._store import references
 
 if TYPE_CHECKING:
     from .._records.action import Action
     from .._records.plan import Plan
+    from .._store.approvals import Approved
     from .._store.db import Database
 
 # A reference carries the state store's clock and a plan its controller's: no two are further apart.
@@ -22,19 +24,23 @@ CLOCKS_APART_MS = 3_600_000
 
 @dataclass(frozen=True)
 class NewerPlans:
-    """What the plans that were made after ``plan`` want of the VMs and resources that it acts on."""
+    """What the plans that were made after ``plan`` want of the VMs and resources that it acts on.
+
+    Several workers ask. A plan that is named while an act is at the gate comes too late for it, as for acts begun.
+    """
 
     plan: Plan
-    plan_digest: str
+    approved: Approved  # of the plan's actions
     load_plan: Callable[[str], Plan]
     _known: dict[str, dict[tuple[str, str], str]] = field(default_factory=dict, compare=False, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, compare=False, repr=False)
 
     def check(self, action: Action, database: Database) -> None:
         """Raises RefusedError ``superseded`` for an act that nobody approved, ``opposed`` for one that somebody did."""
         since_ms = round(parse_utc(self.plan.made_at).timestamp() * 1000) - CLOCKS_APART_MS
         with database.transaction() as connection:
             newest_first = references.newest_first(connection, "plan/", since_ms=since_ms)
-            approved = action.action_id in approvals.approved(database, connection, self.plan_digest)
+            approved = self.approved.has(database, connection, action.action_id)
         for digest in newest_first:  # outside the transaction: a plan can be large
             wish = self._wishes(digest).get((action.unique_id, action.resource))
             if wish is None:
@@ -47,12 +53,13 @@ class NewerPlans:
 
     def _wishes(self, digest: str) -> dict[tuple[str, str], str]:
         """(unique_id, resource) -> the direction that the plan wants, "" to stay; empty where it is not newer."""
-        if digest not in self._known:
-            self._known[digest] = self._read(digest)
-        return self._known[digest]
+        with self._lock:  # a plan can be large: one worker reads it, the others wait for that
+            if digest not in self._known:
+                self._known[digest] = self._read(digest)
+            return self._known[digest]
 
     def _read(self, digest: str) -> dict[tuple[str, str], str]:
-        if digest == self.plan_digest:
+        if digest == self.approved.plan:
             return {}
         try:
             other = self.load_plan(digest)

@@ -14,6 +14,7 @@ from .._platform.base import Current
 from .._platform.registry import open_reader
 from .._records.receipt import ALREADY_DONE, DONE, SKIPPED, Outcome
 from .._store import killswitch
+from .._store.approvals import Approved
 from .engine import End, at_after, check_allowed, check_precondition, completed, refused
 from .newer import NewerPlans
 from .room import Room
@@ -40,7 +41,8 @@ def preview(
     """For each action the outcome that an apply at this moment would have, from read-only connections."""
     observations = _observe(plan.actions, endpoints)
     rooms = {name: _room(plan, found) for name, found in observations.items() if not isinstance(found, End)}
-    newer = NewerPlans(plan, plan_digest, load_plan)
+    approved = Approved(plan_digest)
+    newer = NewerPlans(plan, approved, load_plan)
     ends: dict[str, End] = {}
     foreseen: list[Action] = []
     with database.transaction() as connection:
@@ -55,9 +57,7 @@ def preview(
             _check_order_and_room(action, ends, rooms[action.endpoint])
             newer.check(action, database)
             with database.transaction() as connection:
-                check_allowed(
-                    action, database, connection, plan=plan, plan_digest=plan_digest, now=now, foreseen=foreseen
-                )
+                check_allowed(action, database, connection, plan=plan, approved=approved, now=now, foreseen=foreseen)
         except RefusedError as refusal:
             ends[action.action_id] = refused(refusal)
             continue

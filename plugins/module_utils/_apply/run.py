@@ -7,7 +7,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Callable
@@ -17,6 +17,7 @@ from .._core.errors import EndpointError, HeadroomError, RefusedError
 from .._platform.registry import open_reader, open_writer
 from .._records.receipt import BEGUN, OWED, SKIPPED, Outcome, Receipt
 from .._store import journal, killswitch
+from .._store.approvals import Approved
 from .engine import BusyError, End, Engine, refused
 from .lease import LeaseTerms, held
 from .newer import NewerPlans
@@ -24,7 +25,7 @@ from .room import Room
 from .schedule import Schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from .._platform.base import Endpoint, Observation, Writer
@@ -63,29 +64,36 @@ def apply_plan(run: Run, plan: Plan, *, plan_digest: str) -> Receipt:
     with held(run.database, names, run_id=run.run_id, terms=run.terms) as tokens:
         engine = _engine(run, plan, plan_digest, tokens=tokens)
         with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
+            # What is left open anywhere counts in budgets: all of it is settled before the first act begins.
+            list(pool.map(lambda name: _settle_first(run, engine, schedule, run.endpoints[name]), sorted(names)))
             list(pool.map(lambda name: _serve(run, engine, schedule, run.endpoints[name]), sorted(names)))
     outcomes = tuple(_outcome(action, schedule.ends[action.action_id]) for action in plan.actions)
     return _receipt(run, plan_digest, started_at, outcomes, stopped=schedule.stopped)
 
 
-def recover(run: Run) -> Receipt:
+def recover(run: Run) -> tuple[Receipt, HeadroomError | None]:
     """Settle what earlier runs left open on these endpoints, and do nothing else.
 
-    Raises EndpointError for the first endpoint that does not answer, once all others are settled.
+    The receipt tells what was settled, also where something broke off: the error is the first. An endpoint that does
+    not answer keeps no other from being settled; any other error does.
     """
     started_at = format_utc(utc_now())
     outcomes: list[Outcome] = []
-    broken: list[EndpointError] = []
-    with held(run.database, run.endpoints, run_id=run.run_id, terms=run.terms) as tokens:
-        for name, endpoint in sorted(run.endpoints.items()):
-            try:
-                with closing(open_writer(endpoint)) as writer:
-                    outcomes += settle(run, writer, endpoint=name, tokens=tokens)
-            except EndpointError as error:
-                broken.append(error)
-    if broken:
-        raise broken[0]
-    return _receipt(run, "", started_at, tuple(outcomes), stopped=None)
+    broken: list[HeadroomError] = []
+    try:
+        with held(run.database, run.endpoints, run_id=run.run_id, terms=run.terms) as tokens:
+            for name, endpoint in sorted(run.endpoints.items()):
+                try:
+                    with closing(open_writer(endpoint)) as writer:
+                        for outcome in settle(run, writer, endpoint=name, tokens=tokens):
+                            outcomes.append(outcome)  # noqa: PERF402 - it stays told if the next one breaks off
+                except EndpointError as error:
+                    broken.append(error)
+    except HeadroomError as error:
+        broken.append(error)
+    first = next(iter(broken), None)
+    stopped = End(SKIPPED, first.code) if first else None
+    return _receipt(run, "", started_at, tuple(outcomes), stopped=stopped), first
 
 
 def refuse_whole(run: Run, plan: Plan) -> None:
@@ -102,40 +110,48 @@ def refuse_whole(run: Run, plan: Plan) -> None:
         )
 
 
-def settle(run: Run, writer: Writer, *, endpoint: str, tokens: dict[str, int]) -> list[Outcome]:
+def settle(run: Run, writer: Writer, *, endpoint: str, tokens: dict[str, int]) -> Iterator[Outcome]:
     """Bring each act that an earlier run left open to its end. The lease is held, so no live run has any here."""
     with run.database.transaction() as connection:
         entries = journal.unsettled(connection, endpoint)
     load_plan = lru_cache(maxsize=1)(run.load_plan)  # acts of one plan stand together, and a plan can be large
-    outcomes = []
     for entry in entries:
         plan = load_plan(entry.plan)
         action = next(one for one in plan.actions if one.action_id == entry.action_id)
         engine = _engine(run, plan, entry.plan, tokens=tokens)
-        outcomes.append(_outcome(action, engine.settle(action, writer, entry=entry)))
-    return outcomes
+        yield _outcome(action, engine.settle(action, writer, entry=entry))
 
 
 def _engine(run: Run, plan: Plan, plan_digest: str, *, tokens: dict[str, int]) -> Engine:
-    newer = NewerPlans(plan, plan_digest, run.load_plan)
+    newer = NewerPlans(plan, Approved(plan_digest), run.load_plan)
     return Engine(run.database, plan, plan_digest, run.run_id, run.who, tokens, run.clock, newer)
 
 
-def _serve(run: Run, engine: Engine, schedule: Schedule, endpoint: Endpoint) -> None:
-    """Settle one endpoint, then work off its actions."""
+@contextmanager
+def _stopping(schedule: Schedule, endpoint: Endpoint) -> Iterator[None]:
+    """Let an endpoint that does not answer stop its own actions, and any other error the whole run."""
     try:
-        with closing(open_writer(endpoint)) as writer:
-            settle(run, writer, endpoint=endpoint.name, tokens=engine.tokens)
-        room = Room(engine.plan, lambda: _observe(endpoint))
+        yield
     except EndpointError as error:
         schedule.stop(End(SKIPPED, error.code, error.message), endpoint=endpoint.name)
-        return
     except HeadroomError as error:
         schedule.stop(End(SKIPPED, error.code, error.message))
+
+
+def _settle_first(run: Run, engine: Engine, schedule: Schedule, endpoint: Endpoint) -> None:
+    with _stopping(schedule, endpoint), closing(open_writer(endpoint)) as writer:
+        list(settle(run, writer, endpoint=endpoint.name, tokens=engine.tokens))
+
+
+def _serve(run: Run, engine: Engine, schedule: Schedule, endpoint: Endpoint) -> None:
+    """Work off the actions of one endpoint."""
+    if schedule.stopped_at(endpoint.name):
         return
-    count = min(run.workers, sum(action.endpoint == endpoint.name for action in engine.plan.actions))
-    with ThreadPoolExecutor(max_workers=max(1, count)) as pool:
-        list(pool.map(lambda _: _work(run, engine, schedule, endpoint, room), range(count)))
+    with _stopping(schedule, endpoint):
+        room = Room(engine.plan, lambda: _observe(endpoint))
+        count = min(run.workers, sum(action.endpoint == endpoint.name for action in engine.plan.actions))
+        with ThreadPoolExecutor(max_workers=max(1, count)) as pool:
+            list(pool.map(lambda _: _work(run, engine, schedule, endpoint, room), range(count)))
 
 
 def _observe(endpoint: Endpoint) -> Observation:
@@ -145,19 +161,14 @@ def _observe(endpoint: Endpoint) -> Observation:
 
 def _work(run: Run, engine: Engine, schedule: Schedule, endpoint: Endpoint, room: Room) -> None:
     """One worker: its own connection, one action after another."""
-    try:
-        with closing(open_writer(endpoint)) as writer:
-            while action := _next(run, schedule, endpoint.name):
-                try:
-                    end = _perform(run, engine, schedule, action, writer=writer, room=room)
-                finally:
-                    schedule.abandon(action)
-                if end.state == BEGUN:
-                    schedule.stop(End(SKIPPED, end.code, "The endpoint's run broke off."), endpoint=endpoint.name)
-    except EndpointError as error:
-        schedule.stop(End(SKIPPED, error.code, error.message), endpoint=endpoint.name)
-    except HeadroomError as error:
-        schedule.stop(End(SKIPPED, error.code, error.message))
+    with _stopping(schedule, endpoint), closing(open_writer(endpoint)) as writer:
+        while action := _next(run, schedule, endpoint.name):
+            try:
+                end = _perform(run, engine, schedule, action, writer=writer, room=room)
+            finally:
+                schedule.abandon(action)
+            if end.state == BEGUN:
+                schedule.stop(End(SKIPPED, end.code, "The endpoint's run broke off."), endpoint=endpoint.name)
 
 
 def _next(run: Run, schedule: Schedule, endpoint: str) -> Action | None:

@@ -67,11 +67,19 @@ def apply(
 
 
 def recover_only(context: Context, *, stop: threading.Event, terms: LeaseTerms = DEFAULT_TERMS) -> Result:
-    """Settle what earlier runs left open on the given endpoints. Under check: nothing is looked at."""
+    """Settle what earlier runs left open on the given endpoints. Under check: nothing is looked at.
+
+    Raises as ``apply``; what was settled before that has its receipt, which the error names.
+    """
     if context.check:
         return Result(changed=False, values={"receipt": "", "outcomes": []})
-    receipt = recover(_run(context, stop=stop, terms=terms, workers=1, pinned_clock=False))
-    return _finish(context, receipt, made=None)
+    receipt, broken = recover(_run(context, stop=stop, terms=terms, workers=1, pinned_clock=False))
+    if broken and not receipt.outcomes:
+        raise broken
+    result = _finish(context, receipt, made=None)
+    if broken:
+        raise HeadroomError(broken.code, broken.message, advice=broken.advice, **result.values) from broken
+    return result
 
 
 def verify_receipt(context: Context, *, receipt: str) -> Result:

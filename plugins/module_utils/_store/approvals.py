@@ -64,6 +64,33 @@ def grant(
     return approval_id
 
 
+class Approved:
+    """Which actions of one plan are approved, for one who asks often: each row is read once, for none ever changes."""
+
+    def __init__(self, plan: str) -> None:
+        self.plan = plan
+        self._actions: dict[str, frozenset[str]] = {}  # by approval_id
+
+    def has(self, database: Database, connection: Connection, action_id: str) -> bool:
+        """Whether somebody approved it, and that has not run out."""
+        import sqlalchemy
+
+        query = "SELECT approval_id FROM approval WHERE plan = :plan AND expires_at_ms > :now_ms"
+        valid = connection.execute(
+            sqlalchemy.text(query), {"plan": self.plan, "now_ms": database.now_ms(connection)}
+        ).scalars()
+        return any(action_id in self._of(connection, approval_id) for approval_id in valid.all())
+
+    def _of(self, connection: Connection, approval_id: str) -> frozenset[str]:
+        import sqlalchemy
+
+        if approval_id not in self._actions:
+            query = "SELECT actions FROM approval WHERE approval_id = :approval_id"
+            row = connection.execute(sqlalchemy.text(query), {"approval_id": approval_id}).scalar_one()
+            self._actions[approval_id] = frozenset(json.loads(row))
+        return self._actions[approval_id]
+
+
 def approved(database: Database, connection: Connection, plan: str) -> dict[str, str]:
     """Each approved action of the plan, and who approved it."""
     now_ms = database.now_ms(connection)

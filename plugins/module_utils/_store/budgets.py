@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 from .._records.receipt import OPEN_STATES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import ColumnElement, Connection, TextClause
 
     from .._records.action import Action
     from .._records.plan import Budget, Limits
@@ -26,12 +26,33 @@ _PLACES = (
 )
 
 
-def at_once_exceeded(connection: Connection, action: Action, budget: Budget) -> str:
-    """Which limit of acts under way one more would break; "" where none."""
+def at_once_exceeded(
+    connection: Connection, action: Action, budget: Budget, *, among: Optional[TextClause] = None
+) -> str:
+    """Which limit of acts under way, of all or of those ``among``, one more would break; "" where none."""
     import sqlalchemy
 
     under_way = sqlalchemy.column("state").in_(OPEN_STATES)
-    return _first(connection, action, budget.at_once, under_way, ())
+    counted = under_way if among is None else sqlalchemy.and_(under_way, among)
+    return _first(connection, action, budget.at_once, counted, ())
+
+
+def left_open(
+    database: Database, connection: Connection, action: Action, *, run_id: str, broken_off: Collection[str]
+) -> TextClause:
+    """For ``at_once_exceeded``: acts that nobody will end before recovery does.
+
+    Those whose lease ran out or passed on, and those of this run on other endpoints that are ``broken_off``
+    (action_ids): where one broke off on the action's own endpoint, that stops.
+    """
+    import sqlalchemy
+
+    dead = sqlalchemy.text(
+        "(NOT EXISTS (SELECT 1 FROM lease WHERE lease.endpoint = journal.endpoint AND lease.token = journal.token "
+        "AND lease.expires_at_ms > :now_ms) OR (run_id = :run_id AND endpoint <> :here AND action_id IN :broken_off))"
+    )
+    values = {"now_ms": database.now_ms(connection), "run_id": run_id, "here": action.endpoint}
+    return dead.bindparams(sqlalchemy.bindparam("broken_off", sorted(broken_off), expanding=True), **values)
 
 
 def window_exceeded(

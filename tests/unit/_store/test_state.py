@@ -216,6 +216,30 @@ def test_budgets_count_what_the_journal_holds(database):
     assert window(other_host) == ""
 
 
+@pytest.mark.safety(rule=3)
+def test_an_open_act_whose_lease_is_over_or_whose_run_let_go_of_it_is_left_open(database):
+    budget, token = Budget(Limits()), leases.acquire(database, "e", holder="run", ttl_s=60)
+    begin(database, token=token)
+
+    def left_open(*broken_off, run_id="run", endpoint="another"):
+        one = replace(GROW, endpoint=endpoint)
+        with database.transaction() as connection:
+            among = budgets.left_open(database, connection, one, run_id=run_id, broken_off=broken_off)
+            return bool(budgets.at_once_exceeded(connection, GROW, budget, among=among))
+
+    assert ask(database, budgets.at_once_exceeded, GROW, budget) == "per_host 1 (e/h1)"
+    assert not left_open("a0002")
+    assert not left_open("a0001", run_id="another")
+    assert not left_open("a0001", endpoint="e")
+    assert left_open("a0001")
+    leases.release(database, "e", token=token)
+    assert left_open()
+    leases.acquire(database, "e", holder="another", ttl_s=60)
+    assert left_open()
+    move(database, "reverted", token=token)
+    assert not left_open()
+
+
 @pytest.mark.safety(rule=9)
 def test_an_approval_is_of_one_plan_and_runs_out(database):
     with database.transaction() as connection:
@@ -223,6 +247,13 @@ def test_an_approval_is_of_one_plan_and_runs_out(database):
         approvals.grant(database, connection, "sha256:p", who="bob", ttl_s=-1, actions=["a0003"])
         assert approvals.approved(database, connection, "sha256:p") == {"a0001": "ann", "a0002": "ann"}
         assert approvals.approved(database, connection, "sha256:q") == {}
+        asked = approvals.Approved("sha256:p")
+        for _unused in range(2):
+            found = [one for one in ("a0001", "a0002", "a0003") if asked.has(database, connection, one)]
+            assert found == ["a0001", "a0002"]
+        assert not approvals.Approved("sha256:q").has(database, connection, "a0001")
+        connection.execute(sqlalchemy.text("UPDATE approval SET expires_at_ms = 0"))
+        assert not asked.has(database, connection, "a0001")
     assert audit.verify(database)[0] == 2
 
 

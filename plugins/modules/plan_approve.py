@@ -11,6 +11,8 @@ version_added: 0.1.0
 description:
   - Writes an approval, a row of the state store that says who let which actions of which plan go ahead, and until when.
   - Actions of mode C(recommend) cannot be approved.
+  - To approve again what the same person approved changes nothing, unless it is for longer (another O(ttl_s), and a
+    later end). The longer approval is added then.
 options:
   plan:
     description:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 
 def approve(context: Context, *, plan: str, actions: Optional[Collection[str]] = None, ttl_s: int = 86400) -> Result:
-    """Write an approval by the caller; None approves every action that may be approved. Second time: no change.
+    """Write an approval by the caller; None approves every action that may be approved.
 
+    The same again, or what ends no later than the caller's approval in force: no change.
     Raises ``approval.ttl``, ``approval.unknown``, ``approval.recommend_only``, ``approval.empty``, ``artifact.*``.
     """
     if ttl_s < 1:
@@ -41,8 +42,15 @@ def approve(context: Context, *, plan: str, actions: Optional[Collection[str]] =
     if actions is not None and not wanted:
         raise HeadroomError("approval.empty", "No action was named.", advice="Name actions, or leave them out.")
     with context.database.transaction() as connection:
-        given = approvals.approved(context.database, connection, plan)
-        new = wanted - {one for one, who in given.items() if who == context.who}
+        now_ms = context.database.now_ms(connection)
+        in_force = [
+            one
+            for one in approvals.of_plan(connection, plan)
+            if one.who == context.who
+            and one.expires_at_ms > now_ms
+            and (one.expires_at_ms >= now_ms + ttl_s * 1000 or one.expires_at_ms == one.at_ms + ttl_s * 1000)
+        ]
+        new = wanted - {action_id for one in in_force for action_id in one.actions}
         if new:
             approvals.grant(
                 context.database, connection, plan, who=context.who, ttl_s=ttl_s, actions=new, run_id=context.run

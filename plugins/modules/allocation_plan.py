@@ -139,7 +139,7 @@ actions:
       after: 4
       mode: auto
       restart: false
-      reason: 'P95 of demand is at most 2.40 cores: at 70 % use that takes 4 vCPU, it has 2'
+      reason: 'P95 of demand is at most 2.40 vCPU: at 70 % use that takes 4 vCPU, it has 2'
       changes: [{field: guest.vcpus, before: 2, after: 4}]
 decisions:
   description: How many resources of VMs were decided in which way, by stable code.

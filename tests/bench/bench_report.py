@@ -94,7 +94,7 @@ def _facts(vms: int) -> Any:
         acts = number % 2 == 0
         direction, after = ("shrink", 2) if number % 4 else ("grow", 6)
         action_id = f"a{number:06}" if acts else ""
-        why = "P95 of demand is at most 2.10 cores: at 70 % use that takes 3 vCPU, it has 4"
+        why = "P95 of demand is at most 2.10 vCPU: at 70 % use that takes 3 vCPU, it has 4"
         if acts:
             changes = (Change("guest.vcpus", 4, after), Change("config.vcpus", 4, after))
             actions.append(

@@ -34,13 +34,11 @@ class Demand:
     metric: str
     per_unit: int
     unit: str  # of the size, for people
-    scale: int  # of the metric to the word below
-    word: str
 
 
 DEMANDS = {
-    VCPUS: Demand(metric=CPU_MILLICORES, per_unit=MILLICORES_PER_VCPU, unit="vCPU", scale=1000, word="cores"),
-    MEMORY_MIB: Demand(metric=MEMORY_USED_MIB, per_unit=1, unit="MiB", scale=1, word="MiB"),
+    VCPUS: Demand(metric=CPU_MILLICORES, per_unit=MILLICORES_PER_VCPU, unit="vCPU"),
+    MEMORY_MIB: Demand(metric=MEMORY_USED_MIB, per_unit=1, unit="MiB"),
 }
 
 _NO_BOUND = {
@@ -192,7 +190,8 @@ def _up(size: int, granule: int) -> int:
 
 
 def _amount(value: int, demand: Demand) -> str:
-    return f"{value / demand.scale:.2f} {demand.word}" if demand.scale > 1 else f"{value} {demand.word}"
+    """In the unit of the size."""
+    return f"{value / demand.per_unit:.2f} {demand.unit}" if demand.per_unit > 1 else f"{value} {demand.unit}"
 
 
 def _percentile(quantile: str) -> str:

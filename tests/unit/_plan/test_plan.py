@@ -90,7 +90,7 @@ def test_the_diff_is_the_plan() -> None:
         "a (e/a)",
         "  vcpus: 1 vCPU",
     ]
-    assert after[2].startswith("    # a0001: vcpus.agent, auto, without a restart: P95 of demand is at most 0.10 cores")
+    assert after[2].startswith("    # a0001: vcpus.agent, auto, without a restart: P95 of demand is at most 0.10 vCPU")
     assert "  vcpus: 5 vCPU" in after
     assert any(line.startswith("    # a0002: vcpus.agent, auto, without a restart, after a0001: ") for line in after)
     assert "  memory_mib: 1280 MiB (1.25 GiB)" in after

@@ -138,7 +138,7 @@ def test_each_decision_has_its_numbers_and_its_line() -> None:
     rules = FREE.replace("vcpus: {", "vcpus: {target_use_percent: 80, ")
     made = plan(snapshot([vm(vcpus=2)], [host()]), forecast({CPU: 3000}), rules)
     found = next(one for one in made.decisions if one.resource == VCPUS)
-    assert found.reason == "P95 of demand is at most 3.00 cores: at 80 % use that takes 4 vCPU, it has 2"
+    assert found.reason == "P95 of demand is at most 3.00 vCPU: at 80 % use that takes 4 vCPU, it has 2"
     assert (found.size_now, found.size_wanted, found.upper, found.policy_line) == (2, 4, 3000, 4)
     assert made.actions[0].reason == found.reason
     assert found.action_id == made.actions[0].action_id

@@ -44,7 +44,7 @@ options:
       playbook.
     type: path
   started_at:
-    description: When the run began, as V(2026-01-31T12:00:00Z). By default when the snapshot was taken.
+    description: When the run began, as V(2026-01-31T12:00:00Z). Without it nothing is said of how long the run took.
     type: str
 attributes:
   check_mode:

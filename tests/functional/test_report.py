@@ -170,6 +170,19 @@ def test_the_next_cycle_shows_what_the_one_before_expected(cycle: Cycle) -> None
     assert chart[: chart.index("</svg>")].count('class="band-next"') == 2
 
 
+def test_a_plan_before_that_is_lost_takes_nothing_else_of_the_report_away(cycle: Cycle) -> None:
+    lost = cycle.plan
+    cycle.make_plan(now=NOW + timedelta(minutes=5))
+    (cycle.root / "artifacts" / lost[7:9] / lost[7:]).unlink()
+    context = cycle.context()
+    result = report(context, files=cycle.files(), plan=cycle.plan)
+    context.close()
+    assert any(lost in warning for warning in result.warnings)
+    html = Path(cycle.files().html).read_text()
+    assert 'class="line-past" d="M' in html
+    assert "ran into a limit between" in html
+
+
 def test_a_plan_alone_and_a_snapshot_alone_can_be_reported_on(cycle: Cycle) -> None:
     assert cycle.run(report, files=cycle.files(), plan=cycle.plan)["state"] == "planned"
     assert cycle.run(report, files=cycle.files(), snapshot=cycle.snapshot)["state"] == "observed"

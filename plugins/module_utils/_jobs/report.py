@@ -95,12 +95,11 @@ def _facts(context: Context, *, plan: str, receipt: str, snapshot: str, started_
             advice="Give the digest that allocation_plan or allocation_apply returned.",
         )
     forecast = artifacts.get(Forecast, made.forecast) if made and made.forecast else None
-    seen = artifacts.get(Snapshot, snapshot)
     facts = Facts(
         run_id=context.run_id or (done.run_id if done else context.run),
         made_at=format_utc(context.now),
-        started_at=started_at or seen.taken_at,
-        snapshot=seen,
+        started_at=started_at,
+        snapshot=artifacts.get(Snapshot, snapshot),
         plan=made,
         policy=load_policy(artifacts.get_bytes(made.policy), name="sizing policy") if made and made.policy else None,
         forecast=forecast,
@@ -156,13 +155,13 @@ def _with_past(context: Context, facts: Facts, forecast: Forecast, ids: frozense
     """Add the curves of these VMs and the violations of all; where the past cannot be read, the forecast alone."""
     series = context.artifacts.get(Series, forecast.series)
     future = Expectation(forecast, table_from_bytes(context.artifacts.get_bytes(forecast.table))) if ids else None
-    earlier = _earlier(context, facts) if ids else None
-    past, violations = None, None
+    past, violations, earlier = None, None, None
     try:
         past = _past(context, forecast, series, ids) if ids else None
         violations = _violations(context, facts.snapshot, forecast, series)
+        earlier = _earlier(context, facts) if ids else None
     except HeadroomError as error:
-        warnings.append(f"The report is without the past: {error}")
+        warnings.append(f"The report is without the past, or a part of it: {error}")
     curves = read_curves(past, future, earlier, unique_ids=ids)
     return replace(facts, curves=curves, violations=violations)
 

@@ -65,7 +65,7 @@ class Facts:
     run_id: str
     made_at: str
     snapshot: Snapshot
-    started_at: str = ""  # of the whole run; "": not known
+    started_at: str = ""  # of the whole run, by a clock that nobody pinned; "": not known
     plan: Optional[Plan] = None
     policy: Optional[SizingPolicy] = None  # of the plan
     forecast: Optional[Forecast] = None

@@ -49,7 +49,7 @@ def last_success(text: str) -> Optional[float]:
 def _run(view: View, before: str) -> Iterator[_Family]:
     facts = view.facts
     ended_at = _seconds(view.ended_at)
-    succeeded = ended_at if view.succeeded else last_success(before)
+    succeeded = ended_at if view.succeeded and not facts.rehearsal else last_success(before)
     yield _Family(LAST_SUCCESS, "When a run last came to its end and left nothing broken.", _one(succeeded))
     yield _Family("headroom_last_run_timestamp_seconds", "When the last run ended.", _one(ended_at))
     yield _Family("headroom_last_run_success", "1 if the last run succeeded.", _one(int(view.succeeded)))

@@ -42,8 +42,10 @@ class Row:
 
     @property
     def amount(self) -> str:
-        """The size it has, or what the act changes."""
-        return change(self.action) if self.action else size(self.resource, self.size_now)
+        """The size it has, or what the act changes; of a setting that is no number the reason tells."""
+        if self.action:
+            return change(self.action)
+        return size(self.resource, self.size_now) if self.size_now else ""
 
     @property
     def trouble(self) -> int:

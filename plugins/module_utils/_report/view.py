@@ -217,4 +217,5 @@ def _ended_at(facts: Facts) -> str:
 def _duration_s(facts: Facts) -> Optional[float]:
     if not facts.started_at:
         return None
-    return max(0.0, (parse_utc(_ended_at(facts)) - parse_utc(facts.started_at)).total_seconds())
+    seconds = (parse_utc(_ended_at(facts)) - parse_utc(facts.started_at)).total_seconds()
+    return None if seconds < 0 else seconds  # the plan is of a run before

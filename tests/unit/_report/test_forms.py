@@ -26,6 +26,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._report.curves impo
 from ansible_collections.headroom.fleet.plugins.module_utils._report.facts import BudgetUse, Facts, Held
 from ansible_collections.headroom.fleet.plugins.module_utils._report.markdown import markdown, plain
 from ansible_collections.headroom.fleet.plugins.module_utils._report.metrics import last_success, metrics
+from ansible_collections.headroom.fleet.plugins.module_utils._report.page import page
 from ansible_collections.headroom.fleet.plugins.module_utils._report.view import build_view
 from ansible_collections.headroom.fleet.plugins.module_utils._report.violations import (
     Violation,
@@ -263,6 +264,19 @@ def test_metrics_of_a_run() -> None:
     assert found['headroom_telemetry_staleness_seconds{endpoint="lab",metric="cpu_millicores"}'] == 240
     assert found['headroom_telemetry_coverage_ratio{endpoint="lab",metric="memory_used_mib"}'] == 0.998
     assert found["headroom_rollbacks_owed"] == 1
+
+
+def test_a_rehearsal_is_no_success() -> None:
+    before = "headroom_last_success_timestamp_seconds 5\n"
+    found = read_metrics(metrics(build_view(replace(small(), rehearsal=True)), before=before))
+    assert found["headroom_last_success_timestamp_seconds"] == 5
+
+
+@pytest.mark.parametrize("started_at", ["", "2030-01-01T00:00:00Z"])
+def test_without_a_beginning_before_the_end_nothing_is_said_of_how_long_it_took(started_at: str) -> None:
+    view = build_view(replace(small(), started_at=started_at))
+    assert "headroom_last_run_duration_seconds" not in read_metrics(metrics(view))
+    assert "took" not in markdown(view) + page(view)
 
 
 def test_budget_left_is_that_of_the_fullest_place() -> None:

@@ -85,17 +85,17 @@ actions:
       description: The way in which the platform does it.
       type: str
     direction:
-      description: V(grow) or V(shrink).
+      description: V(grow), V(shrink), or V(set) for a setting.
       type: str
     resource:
-      description: V(vcpus) or V(memory_mib).
+      description: V(vcpus), V(memory_mib), or the name of a setting.
       type: str
     before:
-      description: Size before.
-      type: int
+      description: Size before, or value of the setting, which may be text.
+      type: raw
     after:
-      description: Size after.
-      type: int
+      description: Size after, or value of the setting.
+      type: raw
     mode:
       description: V(recommend), V(approve) or V(auto), by the sizing policy.
       type: str
@@ -120,7 +120,7 @@ actions:
       after: 4
       mode: auto
       restart: false
-      reason: 'P95 of demand is at most 2.40 cores: at 70 % use that takes 4 vCPU, it has 2'
+      reason: 'P95 of demand is at most 2.40 vCPU: at 70 % use that takes 4 vCPU, it has 2'
       changes: [{field: guest.vcpus, before: 2, after: 4}]
 decisions:
   description: How many resources of VMs were decided in which way, by stable code.

@@ -90,7 +90,7 @@ resources:
   elements: dict
   contains:
     resource:
-      description: V(vcpus) or V(memory_mib).
+      description: V(vcpus), V(memory_mib), or the name of a setting.
       type: str
     verdict:
       description: V(act), V(stay) or V(refused).
@@ -131,7 +131,7 @@ resources:
     - resource: vcpus
       verdict: act
       code: grow
-      reason: 'P95 of demand is at most 2.40 cores: at 70 % use that takes 4 vCPU, it has 2'
+      reason: 'P95 of demand is at most 2.40 vCPU: at 70 % use that takes 4 vCPU, it has 2'
       size_now: 2
       size_wanted: 4
       policy: {line: 7, place: 'policy.yml:7', text: 'vcpus: {target_use_percent: 70}'}
@@ -164,7 +164,7 @@ acts:
       description: What it changed.
       type: str
     direction:
-      description: V(grow) or V(shrink).
+      description: V(grow), V(shrink), or V(set) for a setting.
       type: str
     state:
       description: How it stands.

@@ -74,6 +74,26 @@ def test_a_plan_reports_approved_acts_whose_opposite_it_wants(
     assert reads == [first.values["plan"]]  # once for all its acts
 
 
+def test_a_plan_is_made_where_the_one_before_is_lost(planner: Planner) -> None:
+    first = planner.plan({("u0", VCPUS): 2500}).values["plan"]
+    (planner.root / "artifacts" / first[7:9] / first[7:]).unlink()
+    again = planner.plan({("u0", VCPUS): 2600})
+    assert (again.changed, len(again.values["actions"])) == (True, 1)
+    assert planner.plan({("u0", VCPUS): 2600}).changed is False
+
+
+def test_nothing_is_stored_where_the_forecast_has_lost_its_table(planner: Planner) -> None:
+    context = planner.context()
+    header, _unused = forecast({("u0", VCPUS): 2500})
+    lost = dataclasses.replace(header, table="sha256:" + "0" * 64)
+    names = {"snapshot": context.artifacts.put(take_snapshot(context)), "forecast": context.artifacts.put(lost)}
+    before = sorted(context.artifacts.objects())
+    with pytest.raises(HeadroomError) as caught:
+        plan(context, **names, policy_text=POLICY, policy_name="p.yml")
+    assert caught.value.code == "artifact.missing"
+    assert sorted(context.artifacts.objects()) == before
+
+
 def test_an_empty_scope_is_refused(planner: Planner) -> None:
     for scope in ([], ["e/gone"]):
         with pytest.raises(HeadroomError) as caught:

@@ -50,7 +50,9 @@ def results(tmp_path_factory: pytest.TempPathFactory, fleet: Fleet) -> dict[str,
         {FLEET + "vm_info": {"vm": "vm0"}, "register": "still"},
         {FLEET + "vm_resize": ASKED, "register": "resized"},
         {FLEET + "vm_info": {"vm": "vm0"}, "register": "after"},
+        {FLEET + "decision_info": {"vm": "vm0", "plan": "{{ resized.plan }}"}, "register": "explained"},
         {FLEET + "vm_resize": ASKED, "register": "again"},
+        {FLEET + "allocation_plan_info": {"vm": "vm0", "plan": "{{ again.plan }}"}, "register": "stays"},
         {FLEET + "vm_resize": {"vm": "vm0", "disk": "vdz", "disk_iops": 1}, "register": "no_disk"},
         {FLEET + "vm_resize": {"vm": "vm0", "disk": "vda"}, "register": "nothing"},
         {FLEET + "allocation_rollback": {"receipt": "{{ resized.receipt }}"}, "register": "undone"},
@@ -78,6 +80,17 @@ def test_check_mode_shows_what_the_run_does_and_does_nothing(results: dict[str, 
 def test_every_setting_is_set_and_a_second_run_changes_nothing(results: dict[str, Any]) -> None:
     assert fields(results["after"]) == {**fields(results["before"]), **AFTER}
     assert (results["resized"]["changed"], results["again"]["changed"]) == (True, False)
+
+
+def test_a_setting_that_is_no_number_is_told_in_its_words(results: dict[str, Any]) -> None:
+    explained = results["explained"]
+    pins = next(one["action"] for one in explained["resources"] if one["resource"] == "cpu_pinning")
+    assert (pins["before"], pins["after"]) == ("0-3", "1,3")
+    text = explained["text"].partition("  cpu_pinning: act")[2].partition("not begun")[0]
+    assert "because a person asked for 1,3, it has 0-3" in text
+    assert "to 1,3, mode approve" in text
+    assert "has 0, wanted 0" not in explained["text"] + results["stays"]["explanation"]
+    assert "  cpu_pinning: stay (already_done" in results["stays"]["explanation"]
 
 
 @pytest.mark.safety(rule=6)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 
 from .._core.clock import format_ms
 from .._core.errors import HeadroomError
-from .._plan.diff import size_text
-from .._plan.explain import decisions_of
+from .._plan.explain import act_line, decisions_of, verdict_lines
 from .._plan.target import DEMANDS, SECONDS_PER_DAY
 from .._policy.explain import explain_settings
 from .._policy.sizing import SizingPolicy, load_policy
+from .._records.codec import Artifact, decode_artifact
 from .._records.forecast import Forecast
 from .._records.plan import Decision, Plan
 from .._records.receipt import FAILED, OWED
@@ -24,12 +24,14 @@ from .plan import action_summary
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from .._records.action import Action
     from .._records.vm import VM
     from .._store.approvals import Approval
     from .._store.journal import Entry
     from .context import Context
 
 T = TypeVar("T")
+A = TypeVar("A", bound=Artifact)
 
 MOST_ACTS = 10  # of the journal, the newest
 PPM_PER_PERCENT = 10_000
@@ -77,6 +79,8 @@ def decision(context: Context, *, vm: str, plan: str = "") -> Result:
             "hold": _hold(context, connection, unique_id),
         }
     quantiles = _quantiles(policy, seen)
+    actions = {action.action_id: action for action in made.actions}
+    mine = [(one, actions.get(one.action_id)) for one in decisions]
     values["resources"] = [
         {
             "resource": one.resource,
@@ -87,44 +91,50 @@ def decision(context: Context, *, vm: str, plan: str = "") -> Result:
             "size_wanted": one.size_wanted,
             "policy": _policy_line(made, one, lines),
             "demand": _demand(one, choices, quantiles),
-            "action": _action(made, one),
+            "action": _action(action) if action else {},
             "approvals": _approvals(one, given, now_ms=round(context.now.timestamp() * MS_PER_S)),
             "journal": [_act(entry) for entry in acts if (entry.plan, entry.action_id) == (digest, one.action_id)],
         }
-        for one in decisions
+        for one, action in mine
     ]
     values["acts"] = [_act(entry) for entry in reversed(acts[-MOST_ACTS:])]
     values["owed"] = [_act(entry) for entry in acts if entry.state in (OWED, FAILED)]
     values["settings"] = explain_settings(policy, seen) if policy and seen else ""
-    return Result(changed=False, values={**values, "text": _text(values)}, warnings=tuple(warnings))
+    return Result(changed=False, values={**values, "text": _text(values, mine)}, warnings=tuple(warnings))
 
 
 def _find(context: Context, candidates: tuple[str, ...], vm: str) -> tuple[str, Plan, list[Decision]]:
     """The first of these plans that says anything about the VM."""
-    unknown: Optional[HeadroomError] = None
     for digest in candidates:
-        made = context.artifacts.get(Plan, digest)
-        try:
+        made = _about(context, Plan, digest, "decisions", {"unique_id": vm, "vm_name": vm})
+        if made.decisions:
             return digest, made, decisions_of(made, vm)
-        except HeadroomError as error:
-            if error.code != "plan.vm_unknown":
-                raise
-            unknown = unknown or error
-    raise unknown or HeadroomError(
+    if candidates:
+        decisions_of(context.artifacts.get(Plan, candidates[0]), vm)  # raises, with the name that is nearest
+    raise HeadroomError(
         "decision.none", f"No plan says anything about {vm!r}: there is none.", advice="Plan first, or name a plan."
     )
 
 
+def _about(context: Context, kind: type[A], digest: str, rows: str, wanted: dict[str, str]) -> A:
+    """The artifact with those of its ``rows`` alone that are so: to make records of all takes seconds in a large fleet.
+
+    A row fits if any of its fields has the value that is ``wanted`` of it.
+    """
+    data = context.artifacts.get_json(digest)
+    found = [one for one in data.get(rows, ()) if any(one.get(name) == value for name, value in wanted.items())]
+    return decode_artifact(kind, {**data, rows: found})
+
+
 def _vm(context: Context, made: Plan, unique_id: str) -> Optional[VM]:
-    vms = context.artifacts.get(Snapshot, made.snapshot).vms
-    return next((one for one in vms if one.unique_id == unique_id), None)
+    return next(iter(_about(context, Snapshot, made.snapshot, "vms", {"unique_id": unique_id}).vms), None)
 
 
 def _choices(context: Context, made: Plan, unique_id: str) -> dict[str, dict[str, Any]]:
     """By metric: which engine spoke and why, how much of the past is known, and what was used lately."""
     if not made.forecast:
         return {}
-    found = (one for one in context.artifacts.get(Forecast, made.forecast).choices if one.unique_id == unique_id)
+    found = _about(context, Forecast, made.forecast, "choices", {"unique_id": unique_id}).choices
     return {
         one.metric: {
             "engine": one.engine,
@@ -162,17 +172,14 @@ def _demand(one: Decision, choices: dict[str, dict[str, Any]], quantiles: dict[s
     return {**upper, **choices.get(demand.metric, {})}
 
 
-def _action(made: Plan, one: Decision) -> dict[str, Any]:
-    for action in made.actions:
-        if one.action_id and action.action_id == one.action_id:
-            return {
-                **action_summary(action),
-                "after_actions": list(action.after),
-                "inverse": {"operation": action.inverse.operation, "when": action.inverse.when},
-                "not_before": action.not_before,
-                "not_after": action.not_after,
-            }
-    return {}
+def _action(action: Action) -> dict[str, Any]:
+    return {
+        **action_summary(action),
+        "after_actions": list(action.after),
+        "inverse": {"operation": action.inverse.operation, "when": action.inverse.when},
+        "not_before": action.not_before,
+        "not_after": action.not_after,
+    }
 
 
 def _approvals(one: Decision, given: tuple[Approval, ...], *, now_ms: int) -> list[dict[str, Any]]:
@@ -215,12 +222,12 @@ def _time(ms: int) -> str:
     return format_ms(ms // MS_PER_S * MS_PER_S)  # to the second: a person reads it
 
 
-def _text(values: dict[str, Any]) -> str:
-    """The same for people."""
+def _text(values: dict[str, Any], mine: list[tuple[Decision, Optional[Action]]]) -> str:
+    """The same for people; ``mine``: the decisions of ``resources`` with their acts."""
     vm, plan, hold = values["vm"], values["plan"], values["hold"]
     lines = [f"{vm['name']} ({vm['unique_id']}), plan of {plan['made_at']}, expires {plan['expires_at']}"]
-    for one in values["resources"]:
-        lines += [f"  {line}" for line in _resource_lines(one)]
+    for known, (one, action) in zip(values["resources"], mine):
+        lines += [f"  {line}" for line in _resource_lines(known, one, action)]
     if hold:
         until = f" until {hold['until']}" if hold["until"] else ""
         lines.append(f"  held by {hold['who']}{until}: {hold['reason']}")
@@ -229,35 +236,25 @@ def _text(values: dict[str, Any]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _resource_lines(one: dict[str, Any]) -> list[str]:
-    name, policy, demand, action = one["resource"], one["policy"], one["demand"], one["action"]
-    place = f"{policy['place']}: {policy['text']}" if policy["place"] else "shipped or built in"
-    lines = [
-        f"{name}: {one['verdict']} ({one['code']}; {place})",
-        f"  has {size_text(name, one['size_now'])}, wanted {size_text(name, one['size_wanted'])}",
-        f"  because {one['reason']}",
-    ]
+def _resource_lines(known: dict[str, Any], one: Decision, action: Optional[Action]) -> list[str]:
+    policy, demand = known["policy"], known["demand"]
+    lines = verdict_lines(one, place=f"{policy['place']}: {policy['text']}" if policy["place"] else "")
     if demand.get("upper") is not None:
         lines.append(f"  forecast of {demand['metric']}: at most {demand['upper']} (quantile {demand['quantile']})")
     if "engine" in demand:
-        known = f"{demand['history_s'] / SECONDS_PER_DAY:.1f} days, {demand['coverage_percent']} % of them"
+        history = f"{demand['history_s'] / SECONDS_PER_DAY:.1f} days, {demand['coverage_percent']} % of them"
         lately = "unknown" if demand["recent_maximum"] is None else demand["recent_maximum"]
         lines += [
             f"  by the engine {demand['engine']}: {demand['engine_reason']}",
-            f"  known for {known}, until {demand['observed_until'] or '-'}; its last hour's maximum is {lately}",
+            f"  known for {history}, until {demand['observed_until'] or '-'}; its last hour's maximum is {lately}",
         ]
     if action:
-        window = f", from {action['not_before']} until {action['not_after']}" if action["not_before"] else ""
-        waits = f", after {', '.join(action['after_actions'])}" if action["after_actions"] else ""
-        lines.append(
-            f"  {action['action_id']}: {action['operation']} to {size_text(name, action['after'])}, "
-            f"mode {action['mode']}, undone {action['inverse']['when']}{window}{waits}"
-        )
+        lines.append(f"  {act_line(action)}")
         lines += [
             f"  approved by {given['who']} until {given['expires_at']}{', which is over' if given['expired'] else ''}"
-            for given in one["approvals"]
+            for given in known["approvals"]
         ] or ["  approved by nobody"]
-        lines += [f"  {act['updated_at']}: {_act_line(act)}" for act in one["journal"]] or ["  not begun"]
+        lines += [f"  {act['updated_at']}: {_act_line(act)}" for act in known["journal"]] or ["  not begun"]
     return lines
 
 

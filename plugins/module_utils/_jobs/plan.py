@@ -14,7 +14,7 @@ from .._plan.plan import make_plan
 from .._plan.state import PlanState
 from .._policy.default import DEFAULT_POLICY
 from .._policy.sizing import load_policy
-from .._records.codec import encode
+from .._records.codec import decode_artifact, encode
 from .._records.forecast import Forecast
 from .._records.plan import Plan
 from .._records.receipt import DONE
@@ -51,36 +51,41 @@ def plan(
     """
     seen = context.artifacts.get(Snapshot, snapshot)
     header = context.artifacts.get(Forecast, forecast)
-    policy, policy_digest = read_policy(context, policy_text, policy_name)
+    table = table_from_bytes(context.artifacts.get_bytes(header.table))
+    policy, text = read_policy(policy_text, policy_name)
     ids, missing = resolve_scope(seen, scope)
     with context.database.transaction() as connection:
         state = read_state(context, connection)
     made = make_plan(
         seen,
         forecast=header,
-        table=table_from_bytes(context.artifacts.get_bytes(header.table)),
+        table=table,
         policy=policy,
         state=state,
         scope=ids,
         now=context.now,
         snapshot_digest=snapshot,
         forecast_digest=forecast,
-        policy_digest=policy_digest,
+        policy_digest=digest_bytes(text),
     )
-    digest = context.artifacts.put(made)
     scope_name = scope_digest(made)
     with context.database.transaction() as connection:
         last = references.get(connection, f"plan/{scope_name}")
+    changed = not last or _acts(_actions(context, last)) != _acts(made.actions)
+    warnings = (*made.warnings, *_missing_warning(missing), *_opposed_warnings(context, made))
+    # All that it rests on is read by now: from here on it is stored, or nothing is.
+    context.artifacts.put_bytes(text)
+    digest = context.artifacts.put(made)
+    with context.database.transaction() as connection:
         references.put(context.database, connection, f"plan/{scope_name}", digest)
         if last and last != digest:
             references.put(context.database, connection, f"before/{scope_name}", last)
-    changed = not last or _acts(context.artifacts.get(Plan, last).actions) != _acts(made.actions)
     return Result(
         changed=changed,
         values={"plan": digest, **summary(made)},
         before=before_text(made),
         after=after_text(made),
-        warnings=(*made.warnings, *_missing_warning(missing), *_opposed_warnings(context, made, digest)),
+        warnings=warnings,
     )
 
 
@@ -98,12 +103,10 @@ def plan_before(context: Context, made: Plan, digest: str) -> Optional[Plan]:
     return context.artifacts.get(Plan, before) if before and last == digest else None
 
 
-def read_policy(context: Context, text: str, name: str) -> tuple[SizingPolicy, str]:
-    """The policy of this text (or the shipped one), and the digest under which its text is kept."""
+def read_policy(text: str, name: str) -> tuple[SizingPolicy, bytes]:
+    """The policy of this text, or the shipped one, and the text: the plan names its digest, so it is to be kept."""
     text = text or DEFAULT_POLICY
-    policy = load_policy(text, name=name or "the shipped policy")
-    context.artifacts.put_bytes(text.encode())
-    return policy, digest_bytes(text.encode())
+    return load_policy(text, name=name or "the shipped policy"), text.encode()
 
 
 def resolve_scope(snapshot: Snapshot, scope: Optional[Collection[str]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -133,13 +136,12 @@ def _missing_warning(missing: tuple[str, ...]) -> tuple[str, ...]:
     return (f"{len(missing)} VMs of the scope are not in the snapshot: {named}.",)
 
 
-def _opposed_warnings(context: Context, made: Plan, digest: str) -> tuple[str, ...]:
+def _opposed_warnings(context: Context, made: Plan) -> tuple[str, ...]:
     """Approved acts of earlier plans, not begun yet, of which this one wants the opposite: they are held back."""
     with context.database.transaction() as connection:
         waiting = {
             plan: _waiting(connection, plan, given)
             for plan, given in approvals.active(context.database, connection).items()
-            if plan != digest
         }
     wishes = {(one.unique_id, one.resource): one.direction for one in made.actions}
     found = [
@@ -154,12 +156,16 @@ def _opposed_warnings(context: Context, made: Plan, digest: str) -> tuple[str, .
 
 
 def _actions(context: Context, plan: str) -> tuple[Action, ...]:
+    """What a plan does, without its decisions, of which a large fleet has many; of one that nobody can apply, nothing.
+
+    That is one that was lost, or is of a release with another schema.
+    """
     try:
-        return context.artifacts.get(Plan, plan).actions
+        return decode_artifact(Plan, {**context.artifacts.get_json(plan), "decisions": []}).actions
     except HeadroomError as error:
-        if error.code != "artifact.missing":
+        if error.code not in ("artifact.missing", "schema.older", "schema.newer"):
             raise
-        return ()  # pruned, so nobody can apply it
+        return ()
 
 
 def _waiting(connection: Connection, plan: str, given: dict[str, str]) -> dict[str, str]:
@@ -196,6 +202,7 @@ def summary(made: Plan) -> dict[str, Any]:
 
 def action_summary(action: Action) -> dict[str, Any]:
     """One action for people and playbooks."""
+    before, after = action.span
     return {
         "action_id": action.action_id,
         "vm": action.vm_name,
@@ -203,8 +210,8 @@ def action_summary(action: Action) -> dict[str, Any]:
         "operation": action.operation,
         "direction": action.direction,
         "resource": action.resource,
-        "before": action.size_before,
-        "after": action.size_after,
+        "before": before,
+        "after": after,
         "mode": action.mode,
         "restart": action.restart,
         "reason": action.reason,

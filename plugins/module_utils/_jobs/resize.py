@@ -43,7 +43,7 @@ def resize(
     """
     snapshot = take_snapshot(context)
     unique_id = find_vm_name({one.unique_id: one.name for one in snapshot.vms}, vm)
-    policy, policy_digest = read_policy(context, policy_text, policy_name)
+    policy, text = read_policy(policy_text, policy_name)
     with context.database.transaction() as connection:
         state = read_state(context, connection)
     made = make_resize(
@@ -59,7 +59,7 @@ def resize(
         state=state,
         now=context.now,
         snapshot_digest=context.artifacts.put(snapshot),
-        policy_digest=policy_digest,
+        policy_digest=context.artifacts.put_bytes(text),
     )
     result = approve_and_apply(context, made, stop=stop, terms=terms)
     refused = [one for one in result.values["outcomes"] if one["state"] in ("skipped", "reverted", "begun")]

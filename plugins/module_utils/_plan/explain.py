@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from .._core.errors import HeadroomError
 from .._policy.load import suggest
+from .._records.action import Action
 from .._records.plan import Decision, Plan
 from .diff import size_text
 from .target import DEMANDS
@@ -37,23 +38,31 @@ def decisions_of(plan: Plan, vm: str) -> list[Decision]:
     return found
 
 
-def _explain_one(plan: Plan, decision: Decision) -> list[str]:
+def verdict_lines(decision: Decision, *, place: str) -> list[str]:
+    """What was decided and why; ``place``: where the policy says so, "" where it is shipped or built in."""
     resource = decision.resource
-    line = f"line {decision.policy_line} of the policy" if decision.policy_line else "shipped or built in"
-    lines = [
-        f"  {resource}: {decision.verdict} ({decision.code}; {line})",
-        f"    has {size_text(resource, decision.size_now)}, wanted {size_text(resource, decision.size_wanted)}",
-        f"    because {decision.reason}",
-    ]
+    lines = [f"{resource}: {decision.verdict} ({decision.code}; {place or 'shipped or built in'})"]
+    if decision.size_now or decision.size_wanted:  # of a setting that is no number both are 0
+        has, wanted = size_text(resource, decision.size_now), size_text(resource, decision.size_wanted)
+        lines.append(f"  has {has}, wanted {wanted}")
+    return [*lines, f"  because {decision.reason}"]
+
+
+def act_line(action: Action) -> str:
+    """What is done, when, and how it is undone."""
+    restart = "with a restart" if action.restart else "without a restart"
+    window = f", from {action.not_before} until {action.not_after}" if action.not_before else ""
+    waits = f", after {', '.join(action.after)}" if action.after else ""
+    return (
+        f"{action.action_id}: {action.operation} to {size_text(action.resource, action.span[1])}, mode {action.mode}, "
+        f"{restart}, undone by {action.inverse.operation}, {action.inverse.when}{window}{waits}"
+    )
+
+
+def _explain_one(plan: Plan, decision: Decision) -> list[str]:
+    place = f"line {decision.policy_line} of the policy" if decision.policy_line else ""
+    lines = verdict_lines(decision, place=place)
     if decision.upper is not None:
-        lines.append(f"    upper bound that counted: {decision.upper} {DEMANDS[resource].metric}")
-    for action in plan.actions:
-        if action.action_id == decision.action_id:
-            undone = f"undone by {action.inverse.operation}, {action.inverse.when}"
-            restart = "with a restart" if action.restart else "without a restart"
-            waits = f", after {', '.join(action.after)}" if action.after else ""
-            lines.append(
-                f"    {action.action_id}: {action.operation} to {size_text(resource, action.size_after)}, "
-                f"mode {action.mode}, {restart}, {undone}{waits}"
-            )
-    return lines
+        lines.append(f"  upper bound that counted: {decision.upper} {DEMANDS[decision.resource].metric}")
+    lines += [f"  {act_line(action)}" for action in plan.actions if action.action_id == decision.action_id]
+    return [f"  {line}" for line in lines]

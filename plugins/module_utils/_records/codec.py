@@ -43,18 +43,18 @@ def decode(kind: type[T], data: Any, *, path: str = "$") -> T:
     """Build a record of the dataclass from parsed JSON. Raises ``record.invalid``."""
     if not isinstance(data, dict):
         raise _invalid(path, "must be an object")
-    hints = _hints(kind)  # type: ignore[arg-type]  # a type is hashable
-    names = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    required = {
-        field.name
-        for field in dataclasses.fields(kind)  # type: ignore[arg-type]
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    }
-    for name in sorted(set(data) - names):
+    hints, required = _fields(kind)  # type: ignore[arg-type]  # a type is hashable
+    for name in sorted(data.keys() - hints.keys()):
         raise _invalid(f"{path}.{name}", "is not a field of this schema")
-    for name in sorted(required - set(data)):
+    for name in sorted(required - data.keys()):
         raise _invalid(f"{path}.{name}", "is missing")
-    return kind(**{name: _value(hints[name], data[name], f"{path}.{name}") for name in data})
+    # Most values are what they should be. A plan has millions: only the others are looked at further, with their path.
+    return kind(
+        **{
+            name: value if type(value) is hints[name] else _value(hints[name], value, f"{path}.{name}")
+            for name, value in data.items()
+        }
+    )
 
 
 def encode_artifact(artifact: Artifact) -> dict[str, Any]:
@@ -89,8 +89,12 @@ def decode_artifact(kind: type[A], data: Any) -> A:
 
 
 @cache
-def _hints(kind: Any) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+def _fields(kind: Any) -> tuple[dict[str, Any], frozenset[str]]:
+    """The type of each field, and the fields that have no default."""
+    fields, hints = dataclasses.fields(kind), typing.get_type_hints(kind)
+    missing = dataclasses.MISSING
+    required = frozenset(one.name for one in fields if one.default is missing and one.default_factory is missing)
+    return {one.name: hints[one.name] for one in fields}, required
 
 
 def _value(hint: Any, value: Any, path: str) -> Any:

@@ -37,6 +37,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._store import (
     references,
     retention,
 )
+from ansible_collections.headroom.fleet.plugins.module_utils._store.artifacts import ArtifactStore
 from ansible_collections.headroom.fleet.plugins.module_utils._store.series import SeriesStore
 
 from .controller import Controller
@@ -157,6 +158,31 @@ def test_what_is_young_stays_with_all_it_refers_to(stores: Stores) -> None:
     with closing(stores.context(now=NOW)) as context:
         undone = rollback(context, receipt=values["receipt"], stop=STOP, terms=LeaseTerms(5, 0))
     assert undone.values["states"] == {"done": 1}
+
+
+def test_an_artifact_is_read_by_one_prune_and_keeps_what_it_refers_to_in_all(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(stores.context()) as context:
+        policy = context.artifacts.put_bytes(b"schema: a policy")
+    values = stores.apply(replace(plan(action(stores.fleet, "u0", "memory.balloon", 512)), policy=policy))
+    read: list[str] = []
+    get_bytes = ArtifactStore.get_bytes
+
+    def note(self: ArtifactStore, digest: str) -> bytes:
+        read.append(digest)
+        return get_bytes(self, digest)
+
+    monkeypatch.setattr(ArtifactStore, "get_bytes", note)
+    kept = [policy, values["plan"], values["receipt"]]
+    assert removed(stores.prune(check=True)) == removed(stores.prune()) == {}
+    assert sorted(read) == sorted(kept * 2)  # the rehearsal kept no note
+    stores.age(40, but=(values["receipt"],))
+    assert "artifact" not in removed(stores.prune())
+    assert (len(read), sorted(stores.artifacts()), stores.rows("lineage")) == (6, sorted(kept), 3)
+    stores.age(40)
+    assert removed(stores.prune())["artifact"] == 3
+    assert (stores.artifacts(), stores.rows("lineage")) == (set(), 0)
 
 
 @pytest.mark.safety(rule=6)

@@ -4,23 +4,20 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
-from .._core.canonical import parse_json
 from .._core.clock import utc_now
 from .._core.errors import HeadroomError
 from .._policy.sizing import LONGEST_WINDOW_HOURS
-from .._records.series import Series
-from .._store import pruning, retention
+from .._store import lineage, pruning, retention
 from .._store.delta import location, shown
+from .._store.lineage import Lineage
 from .context import Result, drop_rehearsal, rehearsals_before
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from .._store.artifacts import ArtifactStore
     from .context import Context
 
 # Acts count in a rolling budget for as long as a policy may say.
@@ -29,9 +26,6 @@ LEAST_RECORDS_DAYS = LONGEST_WINDOW_HOURS // 24
 JOURNAL_MARGIN = timedelta(days=1)
 # Days of telemetry that are over for so long are compacted: late points still come before.
 SETTLED = timedelta(days=1)
-
-_DIGEST = re.compile(rb"sha256:[0-9a-f]{64}")
-_SERIES = f'"schema":"headroom.{Series.KIND}/'.encode()
 
 
 def prune(context: Context, *, records_days: int, telemetry_days: int, rehearsal_days: int) -> Result:
@@ -88,9 +82,11 @@ def _prune_rows(context: Context, *, before: datetime) -> dict[str, int]:
 def _artifacts(context: Context, *, before: datetime, table: str) -> tuple[list[str], set[int]]:
     """What may go, and the versions of the telemetry table that headers among the rest name.
 
-    An artifact refers to every digest that stands in it. What is young stays, with all it refers to.
+    An artifact refers to every digest that stands in it. What is young stays, with all it refers to. Each is read by
+    the first prune that meets it, and never again.
     """
     with context.database.transaction() as connection:
+        known = lineage.known(connection)
         roots = pruning.needed(connection, since_ms=round(before.timestamp() * 1000))
     written = dict(context.artifacts.objects())
     old = {name for name, written_at in written.items() if written_at and written_at < before}
@@ -103,22 +99,22 @@ def _artifacts(context: Context, *, before: datetime, table: str) -> tuple[list[
         if name in kept:
             continue
         kept.add(name)
-        data = _read(context.artifacts, name) or b""
-        pending += {found.decode() for found in _DIGEST.findall(data)} & written.keys() - kept
-        versions |= _versions(data, table)
+        found = known[name] if name in known else _read(context, name)
+        pending += found.refers_to & written.keys() - kept
+        if found.table == table:
+            versions.add(found.table_version)
+    with context.database.transaction() as connection:
+        lineage.forget(connection, known.keys() - kept)
     return sorted(old - kept), versions
 
 
-def _read(artifacts: ArtifactStore, name: str) -> Optional[bytes]:
+def _read(context: Context, name: str) -> Lineage:
     try:
-        return artifacts.get_bytes(name)
+        found = lineage.read(context.artifacts.get_bytes(name))
     except HeadroomError as error:
         if error.code != "artifact.missing":  # another prune was quicker
             raise
-        return None
-
-
-def _versions(data: bytes, table: str) -> set[int]:
-    """The version of the table that a series header names; also one of a later release, for its two fields stay."""
-    header = parse_json(data) if _SERIES in data else {}
-    return {header["table_version"]} if header.get("table") == table else set()
+        return Lineage()
+    with context.database.transaction() as connection:
+        lineage.note(connection, name, found)
+    return found

@@ -54,9 +54,14 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX journal_state ON journal (state, host_set)",
     ),
     ("ALTER TABLE journal ADD COLUMN written INTEGER NOT NULL DEFAULT 1",),
+    (
+        """CREATE TABLE lineage (
+            artifact TEXT PRIMARY KEY, refers_to TEXT NOT NULL, table_url TEXT NOT NULL,
+            table_version BIGINT NOT NULL)""",
+    ),
 )
 VERSION = len(STEPS)
-TABLES = ("journal", "audit", "approval", "hold", "released", "lease", "kill_switch", "reference")
+TABLES = ("journal", "audit", "approval", "hold", "released", "lease", "kill_switch", "reference", "lineage")
 
 
 def migrate(database: Database) -> None:

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Optional
 
 from .._core.errors import HeadroomError
 from .db import Database
 from .migrations import TABLES
+
+ROWS_AT_ONCE = 5000  # in memory
 
 
 def open_rehearsal(url: str, *, path: Path) -> Database:
@@ -24,26 +26,29 @@ def open_rehearsal(url: str, *, path: Path) -> Database:
     return Database(str(path))
 
 
-def _fill(copy: Database, url: str) -> None:
+def open_base(url: str) -> Optional[Database]:
+    """The store itself, only to be read; None where nobody has made it yet."""
     try:
-        base = Database(url, read_only=True)
+        return Database(url, read_only=True)
     except HeadroomError as error:
         if error.code == "store.empty":
-            return
+            return None
         raise
-    with closing(base):
-        _copy(base, copy)
 
 
-def _copy(base: Database, copy: Database) -> None:
+def _fill(copy: Database, url: str) -> None:
     import sqlalchemy
 
+    base = open_base(url)
+    if base is None:
+        return
     known = sqlalchemy.MetaData()
-    with base.transaction() as source, copy.transaction() as target:
+    with closing(base), base.transaction() as source, copy.transaction() as target:
         known.reflect(target, only=TABLES)
-        for table in TABLES:
-            rows: list[dict[str, Any]] = [
-                dict(row) for row in source.execute(sqlalchemy.select(known.tables[table])).mappings()
-            ]
-            if rows:
-                target.execute(sqlalchemy.insert(known.tables[table]), rows)
+        for name in TABLES:
+            table = known.tables[name]
+            rows = sqlalchemy.select(table)
+            if name == "audit":  # it is never pruned, and all that its chain goes on from is its newest row
+                rows = rows.order_by(table.c.sequence.desc()).limit(1)
+            for some in source.execute(rows, execution_options={"yield_per": ROWS_AT_ONCE}).mappings().partitions():
+                target.execute(sqlalchemy.insert(table), [dict(row) for row in some])

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 # Copyright: (c) 2026, Headroom contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A private libvirt with small guests under load: ``lab.py up | down | status | schedule FILE``.
+"""A private libvirt with small guests under load: ``lab.py up | down | status | schedule FILE | rest``.
 
 Everything runs in namespaces of its own and lies under HEADROOM_LAB; nothing of the machine's own libvirt is touched
 and no service is started. Needs root and the Debian packages of packages.txt.
@@ -42,6 +42,7 @@ def main(argv: list[str]) -> int:
     status.add_argument("--json", action="store_true")
     change = commands.add_parser("schedule", help="give running guests another load")
     change.add_argument("file", type=Path)
+    commands.add_parser("rest", help="give running guests next to nothing to do, until they get another load")
     options = parser.parse_args(argv)
     try:
         settings = Settings.from_environment()
@@ -93,15 +94,28 @@ def status(settings: Settings, options: argparse.Namespace) -> int:
 
 def change(settings: Settings, options: argparse.Namespace) -> int:
     """Send another schedule to the guests that the file names."""
-    _need_root()
-    if daemon.find(settings) is None:
-        raise LabError("the lab is down")
-    virsh = Virsh(settings.uri)
+    virsh = _running(settings)
     for name, load in schedule.read(options.file, guests=tuple(virsh.names())).items():
         schedule.send(virsh, name, load)
         first = f"{load.cpu_percent[0]} % and {load.memory_mib[0]} MiB"
         say(f"{name}: {len(load.cpu_percent)} slots of {load.slot_s} s, first {first}")
     return 0
+
+
+def rest(settings: Settings, _options: argparse.Namespace) -> int:
+    """Let the guests rest: on TCG their usual load takes more than a core of the machine, for which others wait."""
+    virsh = _running(settings)
+    for name in sorted(set(virsh.names()) & set(guests.NAMES)):
+        schedule.send(virsh, name, schedule.REST)
+    say("the guests rest")
+    return 0
+
+
+def _running(settings: Settings) -> Virsh:
+    _need_root()
+    if daemon.find(settings) is None:
+        raise LabError("the lab is down")
+    return Virsh(settings.uri)
 
 
 def _report(settings: Settings) -> dict[str, Any]:
@@ -150,7 +164,7 @@ def _locked(settings: Settings) -> Iterator[None]:
         yield
 
 
-COMMANDS = {"up": up, "down": down, "status": status, "schedule": change}
+COMMANDS = {"up": up, "down": down, "status": status, "schedule": change, "rest": rest}
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -38,6 +38,9 @@ class Schedule:
         return separator.join((str(self.slot_s), *lists))
 
 
+REST = Schedule(cpu_percent=(5,), memory_mib=(32,))
+
+
 def read(path: Path, *, guests: tuple[str, ...]) -> dict[str, Schedule]:
     """Read ``{"web1": {"cpu_percent": [..], "memory_mib": [..], "slot_s": 60}, ..}``; LabError at the first mistake."""
     try:

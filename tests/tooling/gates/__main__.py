@@ -23,8 +23,10 @@ from .gate import Gate, Outcome, Place, stop_commands
 
 SIDE_BY_SIDE = 2  # the project's machines have two cores
 
-# Those that take long come first within what runs side by side, so that they are not what everything waits for.
+# Those that take long come first, so that they are not what everything waits for. Integration waits for guests most of
+# its time, so that another gate has nearly all of the machine beside it.
 GATES = (
+    Gate("integration", ("tests",), "the lab: libvirt, guests, Molecule on them", python.integration),
     Gate("sanity", ("ecosystem",), "ansible-test sanity, no ignores", ecosystem.sanity),
     Gate("unit", ("tests",), "unit and functional tests", python.unit),
     Gate("newest", ("tests", "matrix"), "the same on the newest ansible-core", python.newest),
@@ -43,7 +45,6 @@ GATES = (
     Gate("importer", ("ecosystem",), "Galaxy's importer on the tarball", ecosystem.importer),
     Gate("ee", ("ecosystem",), "execution environment", ecosystem.execution_environment),
     Gate("oldest", ("tests", "matrix"), "imports on the oldest Python of hosts", python.oldest),
-    Gate("integration", ("tests",), "the lab: libvirt, guests, Molecule on them", python.integration, alone=True),
 )
 
 
@@ -100,17 +101,16 @@ class Report:
 def run_all(gates: list[Gate], report: Report, place: Place) -> None:
     """Run them; when this process is asked to stop, the commands under way are too, and no other begins."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    for group, width in (([g for g in gates if not g.alone], SIDE_BY_SIDE), ([g for g in gates if g.alone], 1)):
-        pool = ThreadPoolExecutor(max_workers=width)
-        try:
-            for done in [pool.submit(report.run, gate, place) for gate in group]:
-                done.result()
-        except KeyboardInterrupt:
-            pool.shutdown(wait=False, cancel_futures=True)
-            stop_commands()
-            raise
-        finally:
-            pool.shutdown()
+    pool = ThreadPoolExecutor(max_workers=SIDE_BY_SIDE)
+    try:
+        for done in [pool.submit(report.run, gate, place) for gate in gates]:
+            done.result()
+    except KeyboardInterrupt:
+        pool.shutdown(wait=False, cancel_futures=True)
+        stop_commands()
+        raise
+    finally:
+        pool.shutdown()
 
 
 def main() -> int:

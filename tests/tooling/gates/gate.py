@@ -151,7 +151,6 @@ class Gate:
     groups: tuple[str, ...]  # other names to choose it by
     title: str
     function: Callable[[Outcome], None]
-    alone: bool = False  # wants the machine to itself
 
     def run(self, place: Place) -> Outcome:
         outcome = Outcome(place, self.name)

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import xml.etree.ElementTree as ET
@@ -18,7 +17,6 @@ OLDEST = "3.9"  # of module_utils, on hosts
 # A skip is for what the machine cannot do, or for a Python that only CI demands; every other skip is a failure.
 MAY_SKIP = ("hardware: ", "matrix: ")
 FAST = ("tests/unit", "tests/functional")
-GUESTS = ("web1", "web2", "batch1", "db1", "idle1")  # of the lab
 FEW_KILLS = ("-m", "not kills")  # those marked run in `make test-kills`
 
 
@@ -78,21 +76,13 @@ def integration(outcome: Outcome) -> None:
     if not was_up and outcome.command("python", lab, "up").returncode:
         return
     try:
-        calm(outcome, lab)
+        outcome.command("python", lab, "rest")
         paths = ("tests/integration", "tests/kills/test_libvirt.py")
         pytest(outcome, place.environment, paths, "-m", "lab and not kills")
-        calm(outcome, lab)  # the demo set a load of its own
         scenario(outcome, "lab")
     finally:
         if not was_up:
             outcome.command("python", lab, "down")
-
-
-def calm(outcome: Outcome, lab: Path) -> None:
-    """Give the guests little to do: on TCG their usual load takes more than a core, which the tests would wait for."""
-    schedule = outcome.folder / "calm.json"
-    schedule.write_text(json.dumps({name: {"cpu_percent": [5], "memory_mib": [32]} for name in GUESTS}))
-    outcome.command("python", lab, "schedule", schedule)
 
 
 def scenario(outcome: Outcome, name: str) -> None:

@@ -13,7 +13,8 @@ description:
     that ran out, references that nobody renewed, artifacts that nothing kept refers to, telemetry - and the overlays of
     rehearsals that were left behind on this controller.
   - Rewrites days of telemetry that lie in many small files as few files, and removes files that no version in use
-    names. What readers and writers under way may need stays for a day.
+    names, and of the table's log what no such version is read from. What readers and writers under way may need stays
+    for a day.
   - Never removed, however old, is what an act needs that is unsettled or owed, the newest act on each VM, what keeps a
     VM held, an approval that has not run out, what a rolling budget counts, whatever a kept artifact refers to, and
     the version of the telemetry that a kept series header names.

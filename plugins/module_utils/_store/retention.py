@@ -1,13 +1,20 @@
 # Copyright: (c) 2026, Headroom contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which telemetry goes and which stays: days past their age, files in too many pieces, files that nothing names."""
+"""Which telemetry goes and which stays: days past their age, files in too many pieces, files that nothing names.
+
+The table's own log is one of them: a collection each five minutes makes 100,000 commits a year, and who opens the table
+lists them all.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import re
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+from .._core.clock import utc_now
 from .._core.needs import needs
 from .delta import location, open_table, retried, unreachable, writer_properties
 
@@ -19,6 +26,8 @@ FILE_BYTES = 128 * 2**20  # what compaction makes of a partition: files of about
 SMALL_BYTES = FILE_BYTES // 4
 # Files that the table let go of, or that no commit names, stay so long: for readers and writers under way.
 GRACE_HOURS = 24
+LOG = "_delta_log"
+_LOG_FILE = re.compile(r"(\d{20})\.(json|checkpoint\.parquet)")  # of a version: the commit, all that stands then
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,8 @@ def retain(
     """
     rows = drop(url, before=oldest, dry_run=dry_run)
     days = compact(url, before=settled, since=oldest, dry_run=dry_run)
-    return Retained(rows, days, vacuum(url, versions=versions, dry_run=dry_run))
+    files = vacuum(url, versions=versions, dry_run=dry_run)
+    return Retained(rows, days, files + shorten(url, versions=versions, dry_run=dry_run))
 
 
 def drop(url: str, *, before: datetime, dry_run: bool = False) -> int:
@@ -102,6 +112,43 @@ def vacuum(url: str, *, versions: Collection[int], dry_run: bool = False) -> int
         if files and not dry_run:
             table.vacuum(dry_run=False, **rules)
         return files
+
+    return retried(place, act)
+
+
+def shorten(url: str, *, versions: Collection[int], dry_run: bool = False) -> int:
+    """Remove the log before the last checkpoint from which all of these versions can be read; returns how many files.
+
+    So can the version that was the newest a day ago, and all since. Delta's own cleanup goes by age alone, and would
+    take versions that are named.
+    """
+    place = location(url)
+
+    def act() -> int:
+        table = open_table(place)
+        if table is None:
+            return 0
+        with needs("pyarrow", "deltalake"):
+            from deltalake.fs import DeltaStorageHandler
+            from pyarrow.fs import FileSelector, PyFileSystem
+        files = PyFileSystem(DeltaStorageHandler.from_table(table._table))  # noqa: SLF001 - it takes no other
+        log = [
+            (found, one)
+            for one in files.get_file_info(FileSelector(LOG))
+            if (found := _LOG_FILE.fullmatch(one.base_name))
+        ]
+        settled = utc_now() - timedelta(hours=GRACE_HOURS)
+        past = [int(found[1]) for found, one in log if found[2] == "json" and one.mtime < settled]
+        oldest = min([*(version for version in versions if version >= 0), max(past, default=0)])
+        first = max(
+            (int(found[1]) for found, _unused in log if found[2] != "json" and int(found[1]) <= oldest), default=0
+        )
+        gone = sorted(one.path for found, one in log if int(found[1]) < first)
+        if not dry_run:
+            for path in gone:  # oldest first: what is left can be read whenever this ends
+                with contextlib.suppress(FileNotFoundError):  # another prune was quicker
+                    files.delete_file(path)
+        return len(gone)
 
     return retried(place, act)
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ import pytest
 
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
 from ansible_collections.headroom.fleet.plugins.module_utils._records.series import interval_schema
-from ansible_collections.headroom.fleet.plugins.module_utils._store import retention
+from ansible_collections.headroom.fleet.plugins.module_utils._store import delta, retention
 from ansible_collections.headroom.fleet.plugins.module_utils._store.retention import Retained, retain
 from ansible_collections.headroom.fleet.plugins.module_utils._store.series import SeriesStore
 
@@ -89,3 +90,28 @@ def test_compacting_keeps_the_rows_and_leaves_the_last_day_and_whole_days_alone(
 
 def test_where_there_is_no_telemetry_there_is_nothing_to_do(telemetry_url):
     assert retain(telemetry_url, oldest=FIRST, settled=FIRST, versions={1, -1}) == NOTHING
+
+
+def test_of_the_log_stays_what_a_kept_version_is_read_from(telemetry_url, monkeypatch):
+    monkeypatch.setitem(delta.PROPERTIES, "delta.checkpointInterval", "10")  # 100 unless told
+    for number in range(32):  # checkpoints at 9, 19 and 29
+        write(telemetry_url, days=1, slots=1, mean=float(number))
+        if number == 22:
+            pinned = header(telemetry_url)
+    before = header(telemetry_url)
+    versions = {pinned.table_version}
+    assert retention.shorten(telemetry_url, versions=versions) == 0  # all of it is of today
+    monkeypatch.setattr(retention, "GRACE_HOURS", 0)
+    foreseen = retention.shorten(telemetry_url, versions=versions, dry_run=True)
+    assert reread(telemetry_url, replace(pinned, table_version=5)).table_version == 5
+    assert retention.shorten(telemetry_url, versions=versions) == foreseen == 19 + 1  # commits, and a checkpoint
+    for kept in (pinned, before):
+        assert reread(telemetry_url, kept) == kept
+    for gone in (5, 18):
+        with pytest.raises(HeadroomError):
+            reread(telemetry_url, replace(pinned, table_version=gone))
+    assert retention.shorten(telemetry_url, versions=versions) == 0
+    assert retain(telemetry_url, oldest=FIRST, settled=FIRST, versions=()).files > 10  # for nothing is kept any more
+    assert header(telemetry_url).rows_digest == before.rows_digest
+    with pytest.raises(HeadroomError):
+        reread(telemetry_url, pinned)

@@ -50,6 +50,12 @@ stdio_handler = "logd"
 """,
 }
 
+# As Debian numbers them; nothing of the lab belongs to them.
+ACCOUNT = {
+    "passwd": "libvirt-qemu:x:64055:64055::/nonexistent:/usr/sbin/nologin\n",
+    "group": "libvirt-qemu:x:64055:\n",
+}
+
 
 def main(root: Path, tag: str) -> None:
     """Fork into new namespaces; the parent returns at once."""
@@ -76,6 +82,7 @@ def _prepare(root: Path, usable: list[cgroups.Hierarchy]) -> None:
     run("mount", "-t", "sysfs", "sysfs", "/sys")  # of the new network namespace
     cgroups.mount(usable)
     run("mount", "--bind", root / "etc", "/etc/libvirt")
+    _know_user(root / "etc")
     for folder in MASKED:
         run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", folder)
     if not root.exists():  # the lab lies below a masked folder: show it again
@@ -92,6 +99,20 @@ def _prepare(root: Path, usable: list[cgroups.Hierarchy]) -> None:
     run("ip", "link", "set", "lo", "up")
     run("ip", "link", "add", BRIDGE, "type", "bridge", "mcast_snooping", "0")
     run("ip", "link", "set", BRIDGE, "up")
+
+
+def _know_user(folder: Path) -> None:
+    """Show libvirtd the user and group it was built for: it looks them up before it reads that guests run as root.
+
+    A package that is not needed makes them, together with the machine's own libvirtd.
+    """
+    for file, line in ACCOUNT.items():
+        of_machine = Path("/etc") / file
+        text = of_machine.read_text()
+        name = line.partition(":")[0]
+        if name not in (known.partition(":")[0] for known in text.splitlines()):
+            (folder / file).write_text(text + line)
+            run("mount", "--bind", folder / file, of_machine)
 
 
 def _serve() -> None:

@@ -106,7 +106,7 @@ def decision(context: Context, *, vm: str, plan: str = "") -> Result:
 def _find(context: Context, candidates: tuple[str, ...], vm: str) -> tuple[str, Plan, list[Decision]]:
     """The first of these plans that says anything about the VM."""
     for digest in candidates:
-        made = _about(context, Plan, digest, "decisions", {"unique_id": vm, "vm_name": vm})
+        made = _about(context, Plan, digest, vm, rows=("decisions", "actions"))
         if made.decisions:
             return digest, made, decisions_of(made, vm)
     if candidates:
@@ -116,25 +116,22 @@ def _find(context: Context, candidates: tuple[str, ...], vm: str) -> tuple[str, 
     )
 
 
-def _about(context: Context, kind: type[A], digest: str, rows: str, wanted: dict[str, str]) -> A:
-    """The artifact with those of its ``rows`` alone that are so: to make records of all takes seconds in a large fleet.
-
-    A row fits if any of its fields has the value that is ``wanted`` of it.
-    """
+def _about(context: Context, kind: type[A], digest: str, vm: str, *, rows: tuple[str, ...]) -> A:
+    """The artifact with ``rows`` about this VM alone: of a large fleet, to make records of all would take long."""
     data = context.artifacts.get_json(digest)
-    found = [one for one in data.get(rows, ()) if any(one.get(name) == value for name, value in wanted.items())]
-    return decode_artifact(kind, {**data, rows: found})
+    own = {name: [one for one in data.get(name, ()) if vm in (one["unique_id"], one.get("vm_name"))] for name in rows}
+    return decode_artifact(kind, {**data, **own})
 
 
 def _vm(context: Context, made: Plan, unique_id: str) -> Optional[VM]:
-    return next(iter(_about(context, Snapshot, made.snapshot, "vms", {"unique_id": unique_id}).vms), None)
+    return next(iter(_about(context, Snapshot, made.snapshot, unique_id, rows=("vms",)).vms), None)
 
 
 def _choices(context: Context, made: Plan, unique_id: str) -> dict[str, dict[str, Any]]:
     """By metric: which engine spoke and why, how much of the past is known, and what was used lately."""
     if not made.forecast:
         return {}
-    found = _about(context, Forecast, made.forecast, "choices", {"unique_id": unique_id}).choices
+    found = _about(context, Forecast, made.forecast, unique_id, rows=("choices",)).choices
     return {
         one.metric: {
             "engine": one.engine,

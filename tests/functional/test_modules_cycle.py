@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from .controller import Controller, diff_of
+from .controller import POLICY, Controller, diff_of
 from .fleets import Fleet
 
 
@@ -36,9 +36,10 @@ class Told(NamedTuple):
 class Cycles:
     """One fleet, and what became of it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, mode: str = "auto") -> None:
         self.fleet = Fleet(root / "fleet.json", vms=3)
-        self.controller = Controller(root, self.fleet)
+        policy = {**POLICY, "defaults": {**POLICY["defaults"], "mode": mode}}
+        self.controller = Controller(root, self.fleet, policy=policy)
         self.controller.fill({"fake/u0": (1900, 300), "fake/u1": (100, 900), "fake/u2": (1000, 500)})
 
     def play(self, name: str, *arguments: object) -> Told:
@@ -149,6 +150,21 @@ def test_a_rollback_restores_what_was_and_does_it_once(told: dict[str, Any]) -> 
 def test_the_run_has_one_name(told: dict[str, Any]) -> None:
     names = set(re.findall(r'"(?:headroom_)?run_id": "([^"]+)"', told["run"].output))
     assert len(names) == 1
+
+
+def test_a_plan_is_read_then_approved_then_applied(tmp_path: Path) -> None:
+    """As the tutorial has it; and the report of a cycle whose clock is not pinned says how long it took."""
+    cycles = Cycles(tmp_path, mode="approve")
+    before = cycles.fleet.fields("u0")["guest.vcpus"]
+    planned = cycles.play("cycle", "--limit", "vm0", "-e", f"report_dir={tmp_path}/report")
+    plan = planned.fact("headroom_plan")
+    assert f"Plan: {plan}" in planned.output
+    assert re.search(r"run `[^`]+`, took \d+ ", (tmp_path / "report/report.md").read_text())
+    for stage, grown in (("apply", False), ("approve", False), ("apply", True)):
+        told = cycles.play(stage, "-e", f"headroom_plan={plan}")
+        assert told.returncode == 0, told.output
+        assert (told.fields["u0"]["guest.vcpus"] > before) is grown
+    assert told.fields["u1"] == planned.fields["u1"]
 
 
 def test_an_inventory_without_vms_is_an_error(cycles: Cycles) -> None:

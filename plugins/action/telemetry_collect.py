@@ -2,10 +2,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-from ansible_collections.headroom.fleet.plugins.plugin_utils.controller_action import ENDPOINTS, ControllerAction
+from ansible_collections.headroom.fleet.plugins.module_utils._ansible.telemetry import TELEMETRY
+from ansible_collections.headroom.fleet.plugins.plugin_utils.controller_action import ENDPOINTS
+from ansible_collections.headroom.fleet.plugins.plugin_utils.progress import TimedAction
 
 
-class ActionModule(ControllerAction):
+class ActionModule(TimedAction):
     BYPASS_HOST_LOOP = True
     OPTIONS = ENDPOINTS
     PATHS = ("file",)
+    DURATION = ("duration_s", TELEMETRY["duration_s"]["default"])
+    NOT_WITH = ("prometheus", "file")

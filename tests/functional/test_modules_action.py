@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +260,15 @@ def test_a_number_with_which_nothing_could_begin_is_refused(
     assert done.returncode == 2
     assert '"code": "acts.option"' in done.stdout
     assert option.partition("=")[0] in done.stdout
+
+
+def test_a_sampling_tells_how_long_it_takes_with_v_and_not_without(controller: Controller) -> None:
+    sample = ("ansible", "vm1", "-m", "headroom.fleet.telemetry_collect", "-a", "duration_s=7 step_s=1")
+    for level, shown in (("-v", True), ("--one-line", False)):
+        done = controller.run(*sample, level)
+        assert done.returncode == 0, done.stdout
+        lines = re.findall(r"^  telemetry_collect: (.*)$", done.stdout, re.MULTILINE)
+        assert lines == (["takes 7 s", "5 of 7 s"] if shown else [])
 
 
 def test_progress_is_shown_with_v_and_not_without(controller: Controller) -> None:

@@ -57,7 +57,7 @@ def test_the_back_test_is_stored_with_its_table_and_names_what_it_read(root: Pat
     assert record.engines == DEFAULT_ENGINES
     header = artifacts.get(Series, record.series)
     assert header.unique_ids == tuple(DEMANDS)
-    assert (header.end, header.start) == ("2026-03-02T12:00:00Z", "2026-02-15T21:00:00Z")
+    assert (header.end, header.start) == ("2026-03-02T12:00:00Z", "2026-02-15T20:00:00Z")
     table = table_from_bytes(artifacts.get_bytes(record.table))
     assert table.num_rows == record.rows == 3 * 2 * (len(ENGINES) + 1) * 6
     there = Path(result.values["table_url"].removeprefix("file://")).read_bytes()

@@ -169,6 +169,7 @@ def chunk(first: int, count: int) -> pa.Table:
 def measured(vms: int, place: Path | None) -> tuple[float, str]:
     from ansible_collections.headroom.fleet.plugins.module_utils._forecast.forecast import make_forecast
     from ansible_collections.headroom.fleet.plugins.module_utils._forecast.request import Request
+    from ansible_collections.headroom.fleet.plugins.module_utils._store.retention import compact
     from ansible_collections.headroom.fleet.plugins.module_utils._store.series import SeriesStore
     from ansible_collections.headroom.fleet.plugins.module_utils._store.tables import table_bytes
 
@@ -190,7 +191,7 @@ def measured(vms: int, place: Path | None) -> tuple[float, str]:
         begin, clock = time.process_time(), time.monotonic()
         for table in generated():
             store.merge(table)
-        store.compact(before=END)
+        compact(str(place), before=END, since=END - timedelta(days=DAYS))
         written = f"; written in {time.process_time() - begin - aside:.1f} CPU-s, {time.monotonic() - clock:.1f} s"
         aside = 0.0
         scan = store.scan(

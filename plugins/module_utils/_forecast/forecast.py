@@ -54,6 +54,7 @@ def make_forecast(
         series_interval_s=request.series_interval_s,
         interval_s=request.interval_s,
         columns=request.columns,
+        under_way=request.cutoff > request.now,
     )
     fleet = {metric: FleetErrors() for metric in request.metrics}
     parts: list[_Part] = []
@@ -65,7 +66,7 @@ def make_forecast(
                     known.values,
                     shape,
                     engines=bounded(engines, known.unique_ids, request, unique_ids=unique_ids),
-                    under_way=request.cutoff > request.now,
+                    under_way=span.under_way,
                 )
                 scale = level_of(known.values)
                 fleet[metric].add(trials[0].naive_errors, scale)

@@ -32,6 +32,7 @@ class Span:
     series_interval_s: int
     interval_s: int
     columns: int  # T, of forecast intervals
+    under_way: bool = False  # whether the last telemetry interval is not over
 
     @property
     def per_column(self) -> int:
@@ -71,6 +72,7 @@ def past(table: pa.Table, *, metric: str, target: str, span: Span) -> Past:
 
     An interval counts however little of it was seen: whoever samples one minute in five has no better estimate of its
     mean, and of its maximum a lower bound, which the truth that engines are scored by is as well. ``seen_ppm`` tells.
+    The maximum of an interval under way may yet come: it stands no lower than that of the interval before it.
 
     Raises ``forecast.rows`` for rows of another interval, for two rows of one VM and time, and for what is negative or
     no number.
@@ -122,6 +124,8 @@ def past(table: pa.Table, *, metric: str, target: str, span: Span) -> Past:
     hour = np.maximum(last[:, None] - np.arange(max(1, HOUR_S // span.series_interval_s)), 0)
     blocks = (len(unique_ids), span.columns, span.per_column)
     if target == TARGET_MAXIMUM:
+        if span.under_way:
+            peaks[known[:, -1], -1] = np.fmax.reduce(peaks[known[:, -1], -2:], axis=1)
         values = peaks if span.per_column == 1 else np.fmax.reduce(peaks.reshape(blocks), axis=2)
     elif span.per_column == 1:
         values = grid(mean)

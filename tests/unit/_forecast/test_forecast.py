@@ -51,8 +51,8 @@ def noisy(level=1000.0, spread=100.0, count=4 * WEEK, seed=0):
     return np.clip(np.random.default_rng(seed).normal(level, spread, count), 0, None)
 
 
-def made(*tables, request=REQUEST, unique_ids=()):
-    table, choices, _unused = make_forecast(tables, request, unique_ids=unique_ids)
+def made(*tables, request=REQUEST, unique_ids=(), engines=ENGINES):
+    table, choices, _unused = make_forecast(tables, request, unique_ids=unique_ids, engines=engines)
     assert table.column_names == list(COLUMNS)
     return table, {(choice.unique_id, choice.metric): choice for choice in choices}
 
@@ -158,6 +158,18 @@ def test_the_interval_under_way_counts_as_far_as_it_was_sampled():
     assert table["cutoff"][0].as_py() == NOW + timedelta(seconds=300)
     assert choices["lab/a", CPU].recent_maximum == 7500
     assert choices["lab/a", CPU].observed_until == "2026-03-02T12:01:30Z"  # not later than now
+
+
+def test_the_interval_under_way_stands_no_lower_than_the_one_before_it():
+    request = replace(REQUEST, now=NOW + timedelta(seconds=90))
+    past = noisy()
+
+    def until(so_far):
+        under_way = series([so_far], until=NOW + timedelta(seconds=300))
+        return values(made(pa.concat_tables([series(past), under_way]), request=request, engines=engines_named([]))[0])
+
+    assert (until(past[-1] / 2) == until(past[-1])).all()
+    assert (until(past[-1] * 2) > until(past[-1])).all()
 
 
 def test_the_interval_under_way_is_no_truth_to_score_by():

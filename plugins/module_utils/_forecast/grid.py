@@ -124,9 +124,7 @@ def past(table: pa.Table, *, metric: str, target: str, span: Span) -> Past:
     hour = np.maximum(last[:, None] - np.arange(max(1, HOUR_S // span.series_interval_s)), 0)
     blocks = (len(unique_ids), span.columns, span.per_column)
     if target == TARGET_MAXIMUM:
-        if span.under_way:
-            peaks[known[:, -1], -1] = np.fmax.reduce(peaks[known[:, -1], -2:], axis=1)
-        values = peaks if span.per_column == 1 else np.fmax.reduce(peaks.reshape(blocks), axis=2)
+        values = _maxima(peaks, span)
     elif span.per_column == 1:
         values = grid(mean)
     else:
@@ -143,6 +141,18 @@ def past(table: pa.Table, *, metric: str, target: str, span: Span) -> Past:
         observed_until_us=span.start_us + (last + 1) * span.series_interval_s * SECOND_US,
         recent_maximum=np.fmax.reduce(np.take_along_axis(peaks, hour, axis=1), axis=1),
     )
+
+
+def _maxima(peaks: Floats, span: Span) -> Floats:
+    """Maximum of each forecast interval, from those of the telemetry intervals."""
+    with needs("numpy"):
+        import numpy as np
+    if span.under_way:
+        begun = ~np.isnan(peaks[:, -1])
+        peaks[begun, -1] = np.fmax.reduce(peaks[begun, -2:], axis=1)
+    if span.per_column == 1:
+        return peaks
+    return np.asarray(np.fmax.reduce(peaks.reshape(len(peaks), span.columns, span.per_column), axis=2))
 
 
 def level_of(values: Floats) -> Floats:

@@ -52,7 +52,9 @@ def left_open(
         "AND lease.expires_at_ms > :now_ms) OR (run_id = :run_id AND endpoint <> :here AND action_id IN :broken_off))"
     )
     values = {"now_ms": database.now_ms(connection), "run_id": run_id, "here": action.endpoint}
-    return dead.bindparams(sqlalchemy.bindparam("broken_off", sorted(broken_off), expanding=True), **values)
+    # With its type: PostgreSQL compares no text with an empty list of none.
+    acts = sqlalchemy.bindparam("broken_off", sorted(broken_off), expanding=True, type_=sqlalchemy.String())
+    return dead.bindparams(acts, **values)
 
 
 def window_exceeded(

@@ -58,7 +58,7 @@ def last_interval(stage: Stage, ids: dict[str, str], *, filled_until: datetime) 
             raise DemoError(f"the last interval of {name} is a back-filled one, of {newest['ds']:%H:%M}")
         say(
             f"  {name}: the interval of {newest['ds']:%H:%M} is libvirt's: {newest['samples']} samples, "
-            f"{newest['mean'] / 1000:.2f} cores on average, {newest['maximum'] / 1000:.2f} at most"
+            f"{newest['mean'] / 1000:.2f} vCPU on average, {newest['maximum'] / 1000:.2f} at most"
         )
 
 

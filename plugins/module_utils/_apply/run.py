@@ -117,9 +117,13 @@ def settle(run: Run, writer: Writer, *, endpoint: str, tokens: dict[str, int]) -
     load_plan = lru_cache(maxsize=1)(run.load_plan)  # acts of one plan stand together, and a plan can be large
     for entry in entries:
         plan = load_plan(entry.plan)
-        action = next(one for one in plan.actions if one.action_id == entry.action_id)
+        action = _action(plan, entry.action_id)
         engine = _engine(run, plan, entry.plan, tokens=tokens)
         yield _outcome(action, engine.settle(action, writer, entry=entry))
+
+
+def _action(plan: Plan, action_id: str) -> Action:
+    return next(action for action in plan.actions if action.action_id == action_id)
 
 
 def _engine(run: Run, plan: Plan, plan_digest: str, *, tokens: dict[str, int]) -> Engine:

@@ -51,7 +51,7 @@ def decode(kind: type[T], data: Any, *, path: str = "$") -> T:
     # Most values are what they should be. A plan has millions: only the others are looked at further, with their path.
     return kind(
         **{
-            name: value if type(value) is hints[name] else _value(hints[name], value, f"{path}.{name}")
+            name: value if value.__class__ is hints[name] else _value(hints[name], value, f"{path}.{name}")
             for name, value in data.items()
         }
     )

@@ -10,13 +10,17 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.headroom.fleet.plugins.module_utils._core.canonical import canonical_bytes
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.approve import approve
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context import Context, Result
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.decision import decision
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.observe import take_snapshot
-from ansible_collections.headroom.fleet.plugins.module_utils._jobs.plan import plan
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.plan import plan, plan_before
+from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import Plan
 from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import MEMORY_MIB, VCPUS
 from ansible_collections.headroom.fleet.plugins.module_utils._store import journal
+from ansible_collections.headroom.fleet.plugins.module_utils._store.artifacts import ArtifactStore
 from ansible_collections.headroom.fleet.plugins.module_utils._store.tables import table_bytes
 from tests.unit._plan.fleets import FREE, forecast
 
@@ -80,6 +84,41 @@ def test_a_plan_is_made_where_the_one_before_is_lost(planner: Planner) -> None:
     again = planner.plan({("u0", VCPUS): 2600})
     assert (again.changed, len(again.values["actions"])) == (True, 1)
     assert planner.plan({("u0", VCPUS): 2600}).changed is False
+
+
+def test_of_plans_made_at_once_each_has_the_one_before_it(planner: Planner, monkeypatch: pytest.MonkeyPatch) -> None:
+    planner.plan({("u0", VCPUS): 2500})
+    meanwhile: list[str] = []
+    put_bytes = ArtifactStore.put_bytes
+
+    def put(store: ArtifactStore, data: bytes) -> str:
+        if data == POLICY.encode() and not meanwhile:  # the last plan is read, and this one is not yet the last
+            meanwhile.append("")
+            meanwhile[0] = planner.plan({("u0", VCPUS): 5000}).values["plan"]
+        return put_bytes(store, data)
+
+    monkeypatch.setattr(ArtifactStore, "put_bytes", put)
+    last = planner.plan({("u0", VCPUS): 3500}).values["plan"]
+    context = planner.context()
+    before = plan_before(context, context.artifacts.get(Plan, last), last)
+    assert before == context.artifacts.get(Plan, *meanwhile)
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        ([], "schema.missing"),
+        ("a text", "schema.missing"),
+        ({"schema": "headroom.plan/99", "decisions": [{"vm": "u0"}], "actions": 7}, "schema.newer"),
+        ({"schema": "headroom.snapshot/1", "vms": []}, "schema.other"),
+        ({"schema": f"headroom.plan/{Plan.VERSION}"}, "record.invalid"),
+    ],
+)
+def test_a_decision_is_asked_of_a_plan_of_this_release_alone(planner: Planner, data: Any, code: str) -> None:
+    context = planner.context()
+    with pytest.raises(HeadroomError) as caught:
+        decision(context, vm="u0", plan=context.artifacts.put_bytes(canonical_bytes(data)))
+    assert caught.value.code == code
 
 
 def test_nothing_is_stored_where_the_forecast_has_lost_its_table(planner: Planner) -> None:

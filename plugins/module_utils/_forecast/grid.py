@@ -128,7 +128,7 @@ def past(table: pa.Table, *, metric: str, target: str, span: Span) -> Past:
     elif span.per_column == 1:
         values = grid(mean)
     else:
-        weight = seen / PPM
+        weight = np.where(np.isnan(mean), 0, seen / PPM)  # of a row that has a maximum alone
         total, share = (np.nan_to_num(grid(one)).reshape(blocks).sum(axis=2) for one in (mean * weight, weight))
         values = np.divide(total, share, out=np.full(blocks[:2], np.nan, dtype=np.float32), where=share > 0)
     return Past(

@@ -204,6 +204,15 @@ def test_a_mean_counts_by_how_much_of_its_interval_was_seen_and_the_reason_says_
     assert choices["lab/a", CPU].coverage_ppm == 1_000_000
 
 
+def test_a_maximum_without_a_mean_is_no_mean_of_nothing():
+    saw = np.tile([100.0, 900.0], 2 * WEEK)
+    rows = series(saw, maximum=saw)
+    half = pa.array(np.where(saw == 900, 0, saw), mask=saw == 900)
+    hourly = replace(REQUEST, interval_s=3600, horizon_s=7200, target="mean")
+    table, _unused = made(rows.set_column(4, "mean", half), request=hourly)
+    assert values(table) == pytest.approx(np.full((2, 3), 100.0), abs=0.01)
+
+
 def test_the_same_input_gives_the_same_bytes_however_the_vms_are_dealt_out():
     tables = [series(noisy(level=100 * n, seed=n), unique_id=f"lab/{n}") for n in range(1, 6)]
     tables += [series(noisy(count=50, seed=9), unique_id="lab/6")]  # corrected by the fleet

@@ -14,7 +14,7 @@ description:
     rehearsals that were left behind on this controller.
   - Rewrites days of telemetry that lie in many small files as few files, and removes files that no version in use
     names, and of the table's log what no such version is read from. What readers and writers under way may need stays
-    for a day.
+    for a day. Of a long log at most 5000 files go in one run, the oldest, and the rest in the next ones.
   - Never removed, however old, is what an act needs that is unsettled or owed, the newest act on each VM, what keeps a
     VM held, an approval that has not run out, what a rolling budget counts, whatever a kept artifact refers to, and
     the version of the telemetry that a kept series header names.

@@ -27,6 +27,7 @@ SMALL_BYTES = FILE_BYTES // 4
 # Files that the table let go of, or that no commit names, stay so long: for readers and writers under way.
 GRACE_HOURS = 24
 LOG = "_delta_log"
+LOG_FILES_AT_ONCE = 5000  # of one prune, for each is a request: some minutes of them, and weeks of commits
 _LOG_FILE = re.compile(r"(\d{20})\.(json|checkpoint\.parquet)")  # of a version: the commit, all that stands then
 
 
@@ -102,11 +103,12 @@ def vacuum(url: str, *, versions: Collection[int], dry_run: bool = False) -> int
         table = open_table(place)
         if table is None:
             return 0
+        kept = _readable(_log(_filesystem(table)), versions)
         rules = {
             "retention_hours": GRACE_HOURS,
             "enforce_retention_duration": False,
             "full": True,  # also files of writers that died before their commit
-            "keep_versions": sorted(version for version in versions if 0 <= version <= table.version()),
+            "keep_versions": [version for version in kept if version <= table.version()],
         }
         files = _present(table, table.vacuum(dry_run=True, **rules))
         if files and not dry_run:
@@ -120,7 +122,7 @@ def shorten(url: str, *, versions: Collection[int], dry_run: bool = False) -> in
     """Remove the log before the last checkpoint from which all of these versions can be read; returns how many files.
 
     So can the version that was the newest a day ago, and all since. Delta's own cleanup goes by age alone, and would
-    take versions that are named.
+    take versions that are named. Of a long log the oldest LOG_FILES_AT_ONCE files go, and the rest the next times.
     """
     place = location(url)
 
@@ -128,22 +130,13 @@ def shorten(url: str, *, versions: Collection[int], dry_run: bool = False) -> in
         table = open_table(place)
         if table is None:
             return 0
-        with needs("pyarrow", "deltalake"):
-            from deltalake.fs import DeltaStorageHandler
-            from pyarrow.fs import FileSelector, PyFileSystem
-        files = PyFileSystem(DeltaStorageHandler.from_table(table._table))  # noqa: SLF001 - it takes no other
-        log = [
-            (found, one)
-            for one in files.get_file_info(FileSelector(LOG))
-            if (found := _LOG_FILE.fullmatch(one.base_name))
-        ]
+        files = _filesystem(table)
+        log = _log(files)
         settled = utc_now() - timedelta(hours=GRACE_HOURS)
-        past = [int(found[1]) for found, one in log if found[2] == "json" and one.mtime < settled]
-        oldest = min([*(version for version in versions if version >= 0), max(past, default=0)])
-        first = max(
-            (int(found[1]) for found, _unused in log if found[2] != "json" and int(found[1]) <= oldest), default=0
-        )
-        gone = sorted(one.path for found, one in log if int(found[1]) < first)
+        past = [one.version for one in log if not one.checkpoint and one.written_at < settled]
+        oldest = min([*_readable(log, versions), max(past, default=0)])
+        first = max((one.version for one in log if one.checkpoint and one.version <= oldest), default=0)
+        gone = sorted(one.path for one in log if one.version < first)[:LOG_FILES_AT_ONCE]
         if not dry_run:
             for path in gone:  # oldest first: what is left can be read whenever this ends
                 with contextlib.suppress(FileNotFoundError):  # another prune was quicker
@@ -151,6 +144,43 @@ def shorten(url: str, *, versions: Collection[int], dry_run: bool = False) -> in
         return len(gone)
 
     return retried(place, act)
+
+
+@dataclass(frozen=True)
+class _LogFile:
+    version: int
+    checkpoint: bool
+    path: str
+    written_at: datetime
+
+
+def _filesystem(table: Any) -> Any:
+    """The table's folder, with the credentials that the table was opened with."""
+    with needs("pyarrow", "deltalake"):
+        from deltalake.fs import DeltaStorageHandler
+        from pyarrow.fs import PyFileSystem
+    return PyFileSystem(DeltaStorageHandler.from_table(table._table))  # noqa: SLF001 - it takes no other
+
+
+def _log(files: Any) -> list[_LogFile]:
+    with needs("pyarrow"):
+        from pyarrow.fs import FileSelector
+    return [
+        _LogFile(int(found[1]), found[2] != "json", one.path, one.mtime)
+        for one in files.get_file_info(FileSelector(LOG))
+        if (found := _LOG_FILE.fullmatch(one.base_name))
+    ]
+
+
+def _readable(log: list[_LogFile], versions: Collection[int]) -> list[int]:
+    """Those of these versions that the log still tells of; it goes oldest first.
+
+    A version that another prune has taken can be named still: by a header in an artifact store which that prune does
+    not know, or by one that was put while it was under way. It is lost, and no reason to keep anything.
+    """
+    whole = any(one.version == 0 and not one.checkpoint for one in log)
+    first = 0 if whole else min((one.version for one in log if one.checkpoint), default=0)
+    return sorted(version for version in versions if version >= first)
 
 
 def _files(table: Any) -> list[dict[str, Any]]:
@@ -166,14 +196,11 @@ def _files(table: Any) -> list[dict[str, Any]]:
 
 def _present(table: Any, paths: list[str]) -> int:
     """How many of these are there: vacuum names what it removed until the log forgets it."""
-    with needs("pyarrow", "deltalake"):
-        from deltalake.fs import DeltaStorageHandler
+    with needs("pyarrow"):
         from pyarrow.fs import FileType
     root = table.table_uri.rstrip("/") + "/"
     try:
-        found = DeltaStorageHandler.from_table(table._table).get_file_info(  # noqa: SLF001 - it takes no other
-            [path.removeprefix(root) for path in paths]
-        )
+        found = _filesystem(table).get_file_info([path.removeprefix(root) for path in paths])
     except OSError as error:
         raise unreachable(table.table_uri, error) from error
     return sum(one.type != FileType.NotFound for one in found)

@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
 from ansible_collections.headroom.fleet.plugins.module_utils._records.series import interval_schema
 from ansible_collections.headroom.fleet.plugins.module_utils._store import delta, retention
+from ansible_collections.headroom.fleet.plugins.module_utils._store.delta import NO_VERSION
 from ansible_collections.headroom.fleet.plugins.module_utils._store.retention import Retained, retain
 from ansible_collections.headroom.fleet.plugins.module_utils._store.series import SeriesStore
 
@@ -115,3 +116,40 @@ def test_of_the_log_stays_what_a_kept_version_is_read_from(telemetry_url, monkey
     assert header(telemetry_url).rows_digest == before.rows_digest
     with pytest.raises(HeadroomError):
         reread(telemetry_url, pinned)
+
+
+def test_a_version_that_another_prune_has_taken_keeps_nothing_and_fails_nothing(telemetry_url, monkeypatch):
+    monkeypatch.setitem(delta.PROPERTIES, "delta.checkpointInterval", "10")
+    monkeypatch.setattr(retention, "GRACE_HOURS", 0)
+    for number in range(42):
+        write(telemetry_url, days=1, slots=1, mean=float(number))
+        if number == 31:  # a prune for one artifact store, while another has headers from before and after it
+            lost = header(telemetry_url).table_version - 4
+            assert retain(telemetry_url, oldest=FIRST, settled=FIRST, versions=()).files > 0
+        if number == 35:
+            pinned = header(telemetry_url)
+    newest = header(telemetry_url)
+    given = {"oldest": FIRST, "settled": FIRST, "versions": {NO_VERSION, 0, lost, pinned.table_version}}
+    assert retain(telemetry_url, **given, dry_run=True).files > 0
+    assert retain(telemetry_url, **given).files > 0
+    for kept in (pinned, newest):
+        assert reread(telemetry_url, kept) == kept
+    assert retention.shorten(telemetry_url, versions={0, lost}) == 11  # neither holds the log
+    assert reread(telemetry_url, newest) == newest
+
+
+def test_a_long_log_goes_in_parts_and_can_be_read_between_them(telemetry_url, monkeypatch):
+    monkeypatch.setitem(delta.PROPERTIES, "delta.checkpointInterval", "10")
+    for number in range(32):
+        write(telemetry_url, days=1, slots=1, mean=float(number))
+    pinned = header(telemetry_url)
+    monkeypatch.setattr(retention, "GRACE_HOURS", 0)
+    monkeypatch.setattr(retention, "LOG_FILES_AT_ONCE", 12)
+    gone = []
+    for _unused in range(4):
+        retention.vacuum(telemetry_url, versions={1, 12, pinned.table_version})  # gone sooner or later
+        foreseen = retention.shorten(telemetry_url, versions=(), dry_run=True)
+        gone.append(retention.shorten(telemetry_url, versions=()))
+        assert gone[-1] == foreseen
+        assert reread(telemetry_url, pinned) == pinned
+    assert gone == [12, 12, 7, 0]  # commits 0 to 28, and two checkpoints

@@ -5,19 +5,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 from .._core.clock import utc_now
 from .._core.errors import HeadroomError
 from .._policy.sizing import LONGEST_WINDOW_HOURS
 from .._store import lineage, pruning, retention
 from .._store.delta import location, shown
-from .._store.lineage import Lineage
 from .context import Result, drop_rehearsal, rehearsals_before
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from .._store.lineage import Lineage
     from .context import Context
 
 # Acts count in a rolling budget for as long as a policy may say.
@@ -26,6 +26,8 @@ LEAST_RECORDS_DAYS = LONGEST_WINDOW_HOURS // 24
 JOURNAL_MARGIN = timedelta(days=1)
 # Days of telemetry that are over for so long are compacted: late points still come before.
 SETTLED = timedelta(days=1)
+# Artifacts whose lineage is noted in one transaction: acts wait for each.
+NOTED_AT_ONCE = 500
 
 
 def prune(context: Context, *, records_days: int, telemetry_days: int, rehearsal_days: int) -> Result:
@@ -91,6 +93,7 @@ def _artifacts(context: Context, *, before: datetime, table: str) -> tuple[list[
     written = dict(context.artifacts.objects())
     old = {name for name, written_at in written.items() if written_at and written_at < before}
     kept: set[str] = set()
+    fresh: dict[str, Lineage] = {}
     versions: set[int] = set()
     pending = [name for name in written if name not in old and ".part-" not in name]
     pending += sorted(roots & written.keys())
@@ -99,22 +102,28 @@ def _artifacts(context: Context, *, before: datetime, table: str) -> tuple[list[
         if name in kept:
             continue
         kept.add(name)
-        found = known[name] if name in known else _read(context, name)
+        found = known.get(name) or _read(context, name)
+        if found is None:
+            continue
+        if name not in known:
+            fresh[name] = found
+        if len(fresh) >= NOTED_AT_ONCE:
+            with context.database.transaction() as connection:
+                lineage.note(connection, fresh)
+            fresh = {}
         pending += found.refers_to & written.keys() - kept
         if found.table == table:
             versions.add(found.table_version)
     with context.database.transaction() as connection:
+        lineage.note(connection, fresh)
         lineage.forget(connection, known.keys() - kept)
     return sorted(old - kept), versions
 
 
-def _read(context: Context, name: str) -> Lineage:
+def _read(context: Context, name: str) -> Optional[Lineage]:
     try:
-        found = lineage.read(context.artifacts.get_bytes(name))
+        return lineage.read(context.artifacts.get_bytes(name))
     except HeadroomError as error:
-        if error.code != "artifact.missing":  # another prune was quicker
+        if error.code != "artifact.missing":
             raise
-        return Lineage()
-    with context.database.transaction() as connection:
-        lineage.note(connection, name, found)
-    return found
+        return None  # another prune was quicker

@@ -13,7 +13,7 @@ from .._core.canonical import canonical_bytes, parse_json
 from .._records.series import Series
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from sqlalchemy import Connection
 
@@ -46,19 +46,22 @@ def known(connection: Connection) -> dict[str, Lineage]:
     return {row.artifact: Lineage(frozenset(json.loads(row[1])), row.table_url, row.table_version) for row in rows}
 
 
-def note(connection: Connection, artifact: str, found: Lineage) -> None:
-    """Keep it; where another prune was quicker, it is the same."""
+def note(connection: Connection, found: Mapping[str, Lineage]) -> None:
+    """Keep it, by the artifact's digest; where another prune was quicker, it is the same."""
     import sqlalchemy
 
-    connection.execute(
-        sqlalchemy.text("INSERT INTO lineage VALUES (:artifact, :refers_to, :table, :version) ON CONFLICT DO NOTHING"),
+    query = "INSERT INTO lineage VALUES (:artifact, :refers_to, :table, :version) ON CONFLICT DO NOTHING"
+    rows = [
         {
             "artifact": artifact,
-            "refers_to": canonical_bytes(sorted(found.refers_to)).decode(),
-            "table": found.table,
-            "version": found.table_version,
-        },
-    )
+            "refers_to": canonical_bytes(sorted(one.refers_to)).decode(),
+            "table": one.table,
+            "version": one.table_version,
+        }
+        for artifact, one in found.items()
+    ]
+    if rows:
+        connection.execute(sqlalchemy.text(query), rows)
 
 
 def forget(connection: Connection, artifacts: Iterable[str]) -> None:

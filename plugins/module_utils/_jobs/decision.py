@@ -12,7 +12,7 @@ from .._plan.explain import act_line, decisions_of, verdict_lines
 from .._plan.target import DEMANDS, SECONDS_PER_DAY
 from .._policy.explain import explain_settings
 from .._policy.sizing import SizingPolicy, load_policy
-from .._records.codec import Artifact, decode_artifact
+from .._records.codec import Artifact, check_schema, decode_artifact
 from .._records.forecast import Forecast
 from .._records.plan import Decision, Plan
 from .._records.receipt import FAILED, OWED
@@ -119,7 +119,12 @@ def _find(context: Context, candidates: tuple[str, ...], vm: str) -> tuple[str, 
 def _about(context: Context, kind: type[A], digest: str, vm: str, *, rows: tuple[str, ...]) -> A:
     """The artifact with ``rows`` about this VM alone: of a large fleet, to make records of all would take long."""
     data = context.artifacts.get_json(digest)
-    own = {name: [one for one in data.get(name, ()) if vm in (one["unique_id"], one.get("vm_name"))] for name in rows}
+    check_schema(kind, data)
+    own = {
+        name: [one for one in data[name] if vm in (one["unique_id"], one.get("vm_name"))]
+        for name in rows
+        if name in data
+    }
     return decode_artifact(kind, {**data, **own})
 
 

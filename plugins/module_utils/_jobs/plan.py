@@ -77,9 +77,10 @@ def plan(
     context.artifacts.put_bytes(text)
     digest = context.artifacts.put(made)
     with context.database.transaction() as connection:
+        before = references.get(connection, f"plan/{scope_name}")  # not ``last``, where another plan came between
         references.put(context.database, connection, f"plan/{scope_name}", digest)
-        if last and last != digest:
-            references.put(context.database, connection, f"before/{scope_name}", last)
+        if before and before != digest:
+            references.put(context.database, connection, f"before/{scope_name}", before)
     return Result(
         changed=changed,
         values={"plan": digest, **summary(made)},

@@ -64,6 +64,12 @@ def encode_artifact(artifact: Artifact) -> dict[str, Any]:
 
 def decode_artifact(kind: type[A], data: Any) -> A:
     """Read an artifact of this kind. Raises ``schema.*``, ``record.invalid``."""
+    check_schema(kind, data)
+    return decode(kind, {key: item for key, item in data.items() if key != "schema"})
+
+
+def check_schema(kind: type[Artifact], data: Any) -> None:
+    """Refuse, as ``schema.*``, whatever is not an object that names this kind of artifact in this version."""
     schema = data.get("schema") if isinstance(data, dict) else None
     name, _unused, version = schema.rpartition("/") if isinstance(schema, str) else ("", "", "")
     if not name or not version.isdigit():
@@ -85,7 +91,6 @@ def decode_artifact(kind: type[A], data: Any) -> A:
             f"This artifact is a {schema}; this release reads version {kind.VERSION}.",
             advice="Upgrade headroom.fleet." if newer else "Make the artifact again.",
         )
-    return decode(kind, {key: item for key, item in data.items() if key != "schema"})
 
 
 @cache

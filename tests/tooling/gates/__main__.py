@@ -23,16 +23,16 @@ from .gate import Gate, Outcome, Place, stop_commands
 
 SIDE_BY_SIDE = 2  # the project's machines have two cores
 
-# Those that take long come first, so that they are not what everything waits for. Integration waits for guests most of
-# its time, so that another gate has nearly all of the machine beside it.
+# Those that take long come first, so that they are not what everything waits for. Those that wait themselves most of
+# the time, for guests or for leases to run out, go one after the other beside the rest.
 GATES = (
-    Gate("integration", ("tests",), "the lab: libvirt, guests, Molecule on them", python.integration),
+    Gate("integration", ("tests",), "the lab: libvirt, guests, Molecule on them", python.integration, waits=True),
     Gate("sanity", ("ecosystem",), "ansible-test sanity, no ignores", ecosystem.sanity),
     Gate("unit", ("tests",), "unit and functional tests", python.unit),
     Gate("newest", ("tests", "matrix"), "the same on the newest ansible-core", python.newest),
     Gate("molecule", ("tests",), "Molecule: the cycle on the fake platform", python.molecule),
     Gate("services", ("tests",), "PostgreSQL, S3, Prometheus", python.services),
-    Gate("kills", ("tests",), "killed runs on the fake platform", python.kills),
+    Gate("kills", ("tests",), "killed runs on the fake platform", python.kills, waits=True),
     Gate("ansible-lint", ("lint",), "ansible-lint, production profile", lint.ansible_lint),
     Gate("mypy", ("lint",), "mypy, strict", lint.mypy),
     Gate("ruff", ("lint",), "ruff, all rules but the listed", lint.ruff),
@@ -101,16 +101,15 @@ class Report:
 def run_all(gates: list[Gate], report: Report, place: Place) -> None:
     """Run them; when this process is asked to stop, the commands under way are too, and no other begins."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    pool = ThreadPoolExecutor(max_workers=SIDE_BY_SIDE)
-    try:
-        for done in [pool.submit(report.run, gate, place) for gate in gates]:
-            done.result()
-    except KeyboardInterrupt:
-        pool.shutdown(wait=False, cancel_futures=True)
-        stop_commands()
-        raise
-    finally:
-        pool.shutdown()
+    with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as working, ThreadPoolExecutor(max_workers=1) as waiting:
+        try:
+            for done in [(waiting if gate.waits else working).submit(report.run, gate, place) for gate in gates]:
+                done.result()
+        except KeyboardInterrupt:
+            for pool in (working, waiting):
+                pool.shutdown(wait=False, cancel_futures=True)
+            stop_commands()
+            raise
 
 
 def main() -> int:

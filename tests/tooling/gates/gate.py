@@ -151,6 +151,7 @@ class Gate:
     groups: tuple[str, ...]  # other names to choose it by
     title: str
     function: Callable[[Outcome], None]
+    waits: bool = False  # most of its time
 
     def run(self, place: Place) -> Outcome:
         outcome = Outcome(place, self.name)

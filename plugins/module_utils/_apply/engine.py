@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Callable
 
 from .._core.clock import parse_utc, wait_until
 from .._core.errors import HeadroomError, RefusedError, UnreadableError
+from .._platform.base import GUEST_TIMEOUT
 from .._policy.settings import MODE_AUTO, MODE_RECOMMEND
 from .._records.plan import PURPOSE_ROLLBACK
 from .._records.receipt import ACTED, ALREADY_DONE, BEGUN, DONE, FAILED, OWED, REVERTED, SKIPPED
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 VM_VANISHED = "vm.vanished"
 READ_BACK = "read_back"  # the platform took a value and does not show it
+_MAY_SHOW_LATER = (READ_BACK, GUEST_TIMEOUT)  # the write may change the VM yet, however it reads now
 NO_ROOM = "no_room"  # of a rollback that is owed until its host has room
 
 
@@ -143,8 +145,8 @@ class Engine:
         back = [change for change in reversed(action.changes) if live or change.persistent]
         written = True  # as far as is known
         try:
-            # A first write that was refused changed nothing. One that was taken and does not show may show later.
-            written = code == READ_BACK or not at_before(action, writer.current(action.unique_id))
+            # A first write that was refused changed nothing.
+            written = code in _MAY_SHOW_LATER or not at_before(action, writer.current(action.unique_id))
             self.set_fields(action, writer, ((change.field, change.before) for change in back))
             whole = live or at_before(action, writer.current(action.unique_id))
             end = End(REVERTED if whole else OWED, code, message)

@@ -12,6 +12,10 @@ from .._records.series import Sample
 from .._records.snapshot import Gap
 from .._records.vm import VM, Value
 
+# Codes of a refused write.
+GUEST_REFUSED = "guest.refused"
+GUEST_TIMEOUT = "guest.timeout"  # no answer in time: the request stands, and the guest may carry it out later
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -72,7 +76,7 @@ class Writer(Protocol):
         """Set one named field through its typed setter; returns when the platform took it.
 
         Reading back is the caller's: a guest may take seconds to follow, ``settle_s`` says how long is normal.
-        Raises RefusedError (``guest.refused``, ``platform.refused``, ``vm.vanished``), EndpointError.
+        Raises RefusedError (``guest.refused``, ``guest.timeout``, ``platform.refused``, ``vm.vanished``), EndpointError.
         """
 
     def settle_s(self, field: str) -> float:

@@ -8,14 +8,19 @@ import threading
 import time
 from typing import Any
 
+import libvirt
 import pytest
 
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import EndpointError, RefusedError
 from ansible_collections.headroom.fleet.plugins.module_utils._platform.base import Endpoint
+from ansible_collections.headroom.fleet.plugins.module_utils._platform.libvirt import write
 from ansible_collections.headroom.fleet.plugins.module_utils._platform.libvirt.endpoint import open_writer
+from ansible_collections.headroom.fleet.plugins.module_utils._platform.libvirt.field import Field
 from ansible_collections.headroom.fleet.plugins.module_utils._platform.libvirt.session import Session
 
 TEST = Endpoint("test", "test:///default")
+UUID = "4dea22b3-1d52-d8f3-2516-782e98ab3fa0"
+OFF = f"<domain type='test'><name>off</name><uuid>{UUID}</uuid><memory>1024</memory><os><type>hvm</type></os></domain>"
 
 
 @pytest.fixture
@@ -52,6 +57,33 @@ def test_what_libvirt_refuses_is_refused_with_its_words(session: Session) -> Non
     with pytest.raises(EndpointError) as error:
         session.ask(lambda connection: connection.lookupByName("nobody"))
     assert error.value.code == "endpoint.denied"
+
+
+@pytest.mark.safety(rule=3)
+@pytest.mark.parametrize(
+    ("error", "of_host", "of_guest"),
+    [
+        (libvirt.VIR_ERR_AGENT_UNRESPONSIVE, "guest.timeout", "guest.timeout"),
+        (libvirt.VIR_ERR_AGENT_UNSYNCED, "guest.timeout", "guest.timeout"),
+        (libvirt.VIR_ERR_OPERATION_TIMEOUT, "guest.timeout", "guest.timeout"),
+        (libvirt.VIR_ERR_OPERATION_INVALID, "platform.refused", "guest.refused"),
+    ],
+)
+def test_a_request_that_may_still_be_carried_out_is_told_from_one_that_was_refused(
+    session: Session, monkeypatch: pytest.MonkeyPatch, error: int, of_host: str, of_guest: str
+) -> None:
+    def fail(_domain: Any, _value: Any) -> None:
+        raised = libvirt.libvirtError("as libvirt raises it")
+        raised.err = (error, libvirt.VIR_FROM_QEMU, "no", libvirt.VIR_ERR_ERROR, "", "", "", -1, -1)
+        raise raised
+
+    session.call(lambda connection: connection.defineXML(OFF))
+    for by_guest, code in ((False, of_host), (True, of_guest)):
+        field = Field("live.some", lambda _description: 1, fail, by_guest=by_guest)
+        monkeypatch.setattr(write, "find_field", {field.name: field}.get)
+        with pytest.raises(RefusedError) as refusal:
+            write.LibvirtWriter(session).write(f"test/{UUID}", field.name, 2)
+        assert (refusal.value.code, refusal.value.details["libvirt_code"]) == (code, error)
 
 
 def test_a_read_only_session_cannot_write() -> None:

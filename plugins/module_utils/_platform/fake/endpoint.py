@@ -14,9 +14,18 @@ from ..._records.host import Host
 from ..._records.series import AGENT, COUNTERS, HOST, Sample
 from ..._records.snapshot import Gap
 from ..._records.vm import VM
-from ..base import Current, Observation
+from ..base import GUEST_REFUSED, GUEST_TIMEOUT, Current, Observation
 from .capability import capabilities
-from .fleet import FAULT_BLIND, FAULT_BREAK, FAULT_IGNORE, FAULT_REFUSE, FAULT_STUCK, changed_fleet, read_fleet
+from .fleet import (
+    FAULT_BLIND,
+    FAULT_BREAK,
+    FAULT_IGNORE,
+    FAULT_REFUSE,
+    FAULT_STUCK,
+    FAULT_TIMEOUT,
+    changed_fleet,
+    read_fleet,
+)
 
 if TYPE_CHECKING:
     from ..._records.vm import Value
@@ -116,7 +125,9 @@ class FakeWriter(_FakeConnection):
             fault = vm.get("faults", {}).get(field)
             fleet["writes"] = fleet.get("writes", 0) + 1
             if fault == FAULT_REFUSE:
-                raise RefusedError("guest.refused", f"The guest refuses to set {field}.")
+                raise RefusedError(GUEST_REFUSED, f"The guest refuses to set {field}.")
+            if fault == FAULT_TIMEOUT:
+                raise RefusedError(GUEST_TIMEOUT, f"The guest did not set {field} in time.")
             if fault == FAULT_IGNORE:
                 return
             if fault == FAULT_STUCK:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FAULT_REFUSE = "refuse"  # the guest says no
+FAULT_TIMEOUT = "timeout"  # the guest does not answer in time, and may do it later
 FAULT_IGNORE = "ignore"  # taken, and never done
 FAULT_BREAK = "break"  # done, and the connection breaks before the answer
 FAULT_BLIND = "blind"  # done, and the VM cannot be read from then on

@@ -30,7 +30,7 @@ class Field:
     read: Callable[[Description], Optional[Value]]
     write: Callable[[Any, Any], object]  # of a libvirt domain and the value
     settle_s: float = SETTLE_AT_ONCE_S
-    by_guest: bool = False  # the guest carries it out, so a failure is the guest's
+    by_guest: bool = False  # the guest carries it out, so a refusal is the guest's
     mask: Optional[Callable[[ET.Element], None]] = None
 
 

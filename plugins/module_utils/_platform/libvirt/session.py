@@ -18,7 +18,7 @@ from typing import Any, Callable, TypeVar
 
 from ..._core.errors import EndpointError, HeadroomError, RefusedError
 from ..._core.needs import needs
-from ..base import Endpoint
+from ..base import GUEST_TIMEOUT, Endpoint
 
 T = TypeVar("T")
 
@@ -31,7 +31,6 @@ RETRY_PAUSES_S = (0.5, 2.0)  # a daemon restarts within a second or two; longer 
 ENDPOINT_TIMEOUT = "endpoint.timeout"
 ENDPOINT_UNREACHABLE = "endpoint.unreachable"
 VM_VANISHED = "vm.vanished"
-GUEST_REFUSED = "guest.refused"
 PLATFORM_REFUSED = "platform.refused"
 
 
@@ -50,7 +49,7 @@ class Session:
 
         Only a lost connection is retried, and only where ``retry`` allows: a setter may have taken effect before the
         connection broke, so its caller reads back first. Raises EndpointError (``endpoint.unreachable``,
-        ``endpoint.denied``, ``endpoint.timeout``) and RefusedError (``vm.vanished``, ``guest.refused``,
+        ``endpoint.denied``, ``endpoint.timeout``) and RefusedError (``vm.vanished``, ``guest.timeout``,
         ``platform.refused``).
         """
         with needs("libvirt"):
@@ -145,13 +144,13 @@ class Session:
         code = error.get_error_code()
         if code == libvirt.VIR_ERR_NO_DOMAIN:
             return RefusedError(VM_VANISHED, "The VM is no longer there.", advice="Observe again.", libvirt_code=code)
-        by_guest = {
+        unanswered = {
             libvirt.VIR_ERR_AGENT_UNRESPONSIVE,
             libvirt.VIR_ERR_AGENT_UNSYNCED,
-            libvirt.VIR_ERR_OPERATION_TIMEOUT,  # of an unplug: the guest did not let go in time
+            libvirt.VIR_ERR_OPERATION_TIMEOUT,  # of an unplug; also said where the VM's lock was not had in time
         }
         return RefusedError(
-            GUEST_REFUSED if code in by_guest else PLATFORM_REFUSED,
+            GUEST_TIMEOUT if code in unanswered else PLATFORM_REFUSED,
             f"libvirt refuses: {error.get_error_message()}.",
             advice="Look at the log of libvirtd on the host.",
             libvirt_code=code,

@@ -8,11 +8,11 @@ from typing import Any
 
 from ..._core.errors import HeadroomError, RefusedError
 from ..._records.vm import Value
-from ..base import Current
+from ..base import GUEST_REFUSED, Current
 from .capability import refusal
 from .description import Description
 from .fields import find_field, generation, read_fields
-from .session import GUEST_REFUSED, PLATFORM_REFUSED, Session
+from .session import PLATFORM_REFUSED, Session
 from .snapshot import describe
 
 WRITE_S = 90.0  # libvirt waits up to 30 s for the VM's lock and then 5 s for each vCPU to be let go

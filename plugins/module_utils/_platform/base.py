@@ -76,7 +76,8 @@ class Writer(Protocol):
         """Set one named field through its typed setter; returns when the platform took it.
 
         Reading back is the caller's: a guest may take seconds to follow, ``settle_s`` says how long is normal.
-        Raises RefusedError (``guest.refused``, ``guest.timeout``, ``platform.refused``, ``vm.vanished``), EndpointError.
+        Raises EndpointError, and RefusedError (``guest.refused``, ``guest.timeout``, ``platform.refused``,
+        ``vm.vanished``).
         """
 
     def settle_s(self, field: str) -> float:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Optional
 
-from .._records.receipt import OPEN_STATES
+from .._records.receipt import OPEN_STATES, REVERTED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -61,28 +61,34 @@ def window_exceeded(
     database: Database, connection: Connection, action: Action, budget: Budget, *, foreseen: Sequence[Action] = ()
 ) -> str:
     """Which limit of the rolling window one more act would break; "" where none. ``foreseen`` acts count as begun."""
-    import sqlalchemy
-
     if budget.window is None:
         return ""
-    begun = sqlalchemy.column("begun_at_ms") > database.now_ms(connection) - budget.window_s * 1000
-    return _first(connection, action, budget.window, begun, foreseen)
+    return _first(connection, action, budget.window, _in_window(database, connection, budget), foreseen)
 
 
 def used_in_window(database: Database, connection: Connection, budget: Budget) -> list[tuple[str, str, int, int]]:
-    """(limit, place, acts begun, most) of each place that began acts within the rolling window, the fullest first."""
+    """(limit, place, acts, most) of each place with acts that count in the rolling window, the fullest first."""
     import sqlalchemy
 
     if budget.window is None:
         return []
-    begun = sqlalchemy.column("begun_at_ms") > database.now_ms(connection) - budget.window_s * 1000
+    counted = _in_window(database, connection, budget)
     found = []
     for limit, name in _PLACES:
         column: ColumnElement[str] = sqlalchemy.column(name)
         counts = sqlalchemy.select(column, sqlalchemy.func.count()).select_from(sqlalchemy.table("journal"))
-        rows = connection.execute(counts.where(begun).group_by(column))
+        rows = connection.execute(counts.where(counted).group_by(column))
         found += [(limit, str(place), int(used), int(getattr(budget.window, limit))) for place, used in rows]
     return sorted(found, key=lambda one: (one[2] - one[3], *one[:2]), reverse=True)
+
+
+def _in_window(database: Database, connection: Connection, budget: Budget) -> ColumnElement[bool]:
+    """Acts begun within the rolling window, but for those that changed nothing: their first write was refused."""
+    import sqlalchemy
+
+    begun = sqlalchemy.column("begun_at_ms") > database.now_ms(connection) - budget.window_s * 1000
+    state, written = sqlalchemy.column("state"), sqlalchemy.column("written")
+    return sqlalchemy.and_(begun, sqlalchemy.or_(state != REVERTED, written != 0))
 
 
 def _first(

@@ -70,10 +70,10 @@ def begin(database, action=GROW, *, run_id="run", plan="sha256:p", purpose="size
         journal.begin(database, connection, action, run_id=run_id, plan=plan, purpose=purpose, who="ann", token=token)
 
 
-def move(database, state, *, action=GROW, token=1, code="", run_id="run"):
+def move(database, state, *, action=GROW, token=1, run_id="run", **options):
     where = {"endpoint": action.endpoint, "token": token, "action_id": action.action_id}
     with database.transaction() as connection:
-        journal.move(database, connection, **where, state=state, run_id=run_id, who="bob", code=code, message="")
+        journal.move(database, connection, **where, state=state, run_id=run_id, who="bob", **options)
 
 
 def ask(database, question, *arguments, **options):
@@ -215,6 +215,23 @@ def test_budgets_count_what_the_journal_holds(database):
     with database.transaction() as connection:
         connection.execute(sqlalchemy.text("UPDATE journal SET begun_at_ms = begun_at_ms - 3600001 WHERE token = 1"))
     assert window(other_host) == ""
+
+
+@pytest.mark.safety(rule=3)
+def test_an_act_that_changed_nothing_uses_up_no_window(database):
+    budget = Budget(WIDE, replace(WIDE, per_host=1), 3600)
+    begin(database)
+    for state, written, used in (
+        ("begun", True, 1),
+        ("reverted", False, 0),
+        ("reverted", True, 1),
+        ("failed", False, 1),
+    ):
+        move(database, state, written=written)
+        with database.transaction() as connection:
+            exceeded = budgets.window_exceeded(database, connection, GROW, budget)
+            found = [count for limit, _place, count, _most in budgets.used_in_window(database, connection, budget)]
+        assert (bool(exceeded), found) == (bool(used), [used] * 4 if used else []), state
 
 
 @pytest.mark.safety(rule=3)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
+from ansible_collections.headroom.fleet.plugins.module_utils._apply.lease import LeaseTerms
 from ansible_collections.headroom.fleet.plugins.module_utils._apply.run import apply_plan, recover
 from ansible_collections.headroom.fleet.plugins.module_utils._core.canonical import digest_bytes
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
@@ -70,6 +71,31 @@ def test_what_was_settled_before_the_store_failed_has_its_receipt(bench: Bench, 
         recover_only(bench.context(tmp_path), stop=STOP, terms=TERMS)
     assert caught.value.code == "artifact.missing"
     assert ends(bench.artifacts.get(Receipt, str(caught.value.details["receipt"]))) == [("reverted", "recovered")]
+
+
+@pytest.mark.safety(rule=8)
+def test_what_broke_a_recovery_off_is_named_beside_an_act_that_stays_open(bench: Bench, tmp_path: Path) -> None:
+    open_acts(bench, plan(action(bench.fleet, "u0", "vcpus.agent", 4)))
+    bench.fleet.change("u0", unreadable=True)
+    down = Fleet(tmp_path / "down.json", name="a")
+    down.save({**down.load(), "down": True})
+    context = dataclasses.replace(bench.context(tmp_path), endpoints=(down.endpoint, bench.fleet.endpoint))
+    with pytest.raises(HeadroomError, match=r"cannot be read.*down\.json is down") as caught:
+        recover_only(context, stop=STOP, terms=TERMS)
+    assert caught.value.code == "vm.unreadable"
+    assert caught.value.details["stopped"] == "endpoint.unreachable"
+
+
+@pytest.mark.safety(rule=8)
+def test_a_recovery_that_broke_off_says_where_beside_its_receipt(bench: Bench, tmp_path: Path) -> None:
+    first, second = (action(bench.fleet, f"u{n}", "vcpus.agent", 4, number=n + 1) for n in range(2))
+    open_acts(bench, plan(first, second))
+    bench.fleet.change("u0", fields={**bench.fleet.fields("u0"), **{one.field: one.after for one in first.changes}})
+    bench.fleet.change("u1", fields={**bench.fleet.fields("u1"), "guest.vcpus": 4})
+    with pytest.raises(HeadroomError) as caught:
+        recover_only(bench.context(tmp_path), stop=STOP, terms=LeaseTerms(ttl_s=0, wait_s=0))  # runs out at once
+    assert (caught.value.code, caught.value.details["endpoint"]) == ("lease.lost", "fake")
+    assert ends(bench.artifacts.get(Receipt, str(caught.value.details["receipt"]))) == [("done", "recovered")]
 
 
 def test_a_recovery_that_settled_nothing_leaves_no_receipt(bench: Bench, tmp_path: Path) -> None:

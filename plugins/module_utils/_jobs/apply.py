@@ -76,9 +76,16 @@ def recover_only(context: Context, *, stop: threading.Event, terms: LeaseTerms =
     receipt, broken = recover(_run(context, stop=stop, terms=terms, workers=1, pinned_clock=False))
     if broken and not receipt.outcomes:
         raise broken
-    result = _finish(context, receipt, made=None)
+    try:
+        result = _finish(context, receipt, made=None)
+    except HeadroomError as error:
+        if not broken:
+            raise
+        both = f"{error.message} Also, the recovery broke off: {broken.message}"
+        raise HeadroomError(error.code, both, advice=error.advice, **{**broken.details, **error.details}) from error
     if broken:
-        raise HeadroomError(broken.code, broken.message, advice=broken.advice, **result.values) from broken
+        details = {**broken.details, **result.values}
+        raise HeadroomError(broken.code, broken.message, advice=broken.advice, **details) from broken
     return result
 
 

@@ -42,14 +42,16 @@ def left_open(
 ) -> TextClause:
     """For ``at_once_exceeded``: acts that nobody will end before recovery does.
 
-    Those whose lease ran out or passed on, and those of this run on other endpoints that are ``broken_off``
-    (action_ids): where one broke off on the action's own endpoint, that stops.
+    Those on an endpoint whose lease nobody holds, earlier ones on an endpoint of this run, which settled what it could
+    there, and those of this run on other endpoints that are ``broken_off`` (action_ids): where one broke off on the
+    action's own endpoint, that stops. Where another run holds the lease, it is carrying them out or settling them.
     """
     import sqlalchemy
 
     dead = sqlalchemy.text(
-        "(NOT EXISTS (SELECT 1 FROM lease WHERE lease.endpoint = journal.endpoint AND lease.token = journal.token "
-        "AND lease.expires_at_ms > :now_ms) OR (run_id = :run_id AND endpoint <> :here AND action_id IN :broken_off))"
+        "(NOT EXISTS (SELECT 1 FROM lease WHERE lease.endpoint = journal.endpoint AND lease.expires_at_ms > :now_ms "
+        "AND (lease.token = journal.token OR lease.holder <> :run_id)) "
+        "OR (run_id = :run_id AND endpoint <> :here AND action_id IN :broken_off))"
     )
     values = {"now_ms": database.now_ms(connection), "run_id": run_id, "here": action.endpoint}
     # With its type: PostgreSQL compares no text with an empty list of none.

@@ -67,8 +67,9 @@ class Engine:
     who: str
     tokens: dict[str, int]
     clock: Callable[[], datetime]
+    approved: Approved  # of the plan's actions
     newer: NewerPlans
-    left_open: set[str] = field(default_factory=set)  # action_ids of this run's acts that broke off
+    broken_off: set[str] = field(default_factory=set)  # action_ids of this run's acts that broke off
 
     def begin(self, action: Action, writer: Writer, *, room: Room) -> None:
         """Check everything that must hold, and put the intent on record.
@@ -82,9 +83,7 @@ class Engine:
         with self.database.transaction() as connection:
             leases.check(self.database, connection, action.endpoint, token=self.tokens[action.endpoint])
             killswitch.check(connection)
-            check_allowed(
-                action, self.database, connection, plan=self.plan, approved=self.newer.approved, now=self.clock()
-            )
+            check_allowed(action, self.database, connection, plan=self.plan, approved=self.approved, now=self.clock())
             if under_way := budgets.at_once_exceeded(connection, action, self.plan.budget):
                 self._check_left_open(action, connection)
                 raise BusyError("budget.at_once", f"As much is under way as the budget allows: {under_way}.")
@@ -101,7 +100,7 @@ class Engine:
 
     def _check_left_open(self, action: Action, connection: Connection) -> None:
         """Raises RefusedError where to wait for the acts under way would be in vain."""
-        left = budgets.left_open(self.database, connection, action, run_id=self.run_id, broken_off=self.left_open)
+        left = budgets.left_open(self.database, connection, action, run_id=self.run_id, broken_off=self.broken_off)
         if under_way := budgets.at_once_exceeded(connection, action, self.plan.budget, among=left):
             reason = f"As much as the budget allows at once was left open by runs that broke off: {under_way}."
             raise RefusedError("budget.left_open", f"{reason} It counts until recovery has settled it.")
@@ -115,7 +114,7 @@ class Engine:
                 return self.revert(action, writer, code=refusal.code, message=refusal.message)
             return self.commit(action)
         except HeadroomError as broken:
-            self.left_open.add(action.action_id)
+            self.broken_off.add(action.action_id)
             return End(BEGUN, broken.code, f"{broken.message} The next apply settles it.")
 
     def act(self, action: Action, writer: Writer) -> None:

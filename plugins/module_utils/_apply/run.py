@@ -127,8 +127,9 @@ def _action(plan: Plan, action_id: str) -> Action:
 
 
 def _engine(run: Run, plan: Plan, plan_digest: str, *, tokens: dict[str, int]) -> Engine:
-    newer = NewerPlans(plan, Approved(plan_digest), run.load_plan)
-    return Engine(run.database, plan, plan_digest, run.run_id, run.who, tokens, run.clock, newer)
+    approved = Approved(plan_digest)
+    newer = NewerPlans(plan, approved, run.load_plan)
+    return Engine(run.database, plan, plan_digest, run.run_id, run.who, tokens, run.clock, approved, newer)
 
 
 @contextmanager

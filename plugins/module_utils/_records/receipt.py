@@ -12,7 +12,7 @@ BEGUN = "begun"  # the intent is on record; the platform may or may not have bee
 ACTED = "acted"  # every field was written and read back
 OBSERVING = "observing"  # soaking: health is watched
 DONE = "done"
-REVERTED = "reverted"  # written in part or wholly, then set back; the platform is as before
+REVERTED = "reverted"  # begun; what was written, if anything was, is set back: the platform is as before
 OWED = "owed"  # undone only when the VM next restarts, or by a person
 SKIPPED = "skipped"  # never begun; code says why
 ALREADY_DONE = "already_done"  # was at its ``after`` before anything was written
@@ -31,7 +31,7 @@ class Outcome:
     vm_name: str
     operation: str
     state: str
-    code: str  # "" for done; else why: "superseded", "budget", "guest_refused", ...
+    code: str  # "" for done; else why: "superseded", "budget.window", "guest.refused", ...
     message: str
     finished_at: str
 

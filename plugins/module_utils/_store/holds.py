@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 # Safety rule 3: a VM whose resource was changed and reverted twice within a week is held until a person looks.
 _WINDOW_MS = 7 * 24 * 3600 * 1000
-# Reasons for setting an act back that say nothing against its VM.
-_BLAMELESS_CODES = (RECOVERED, "vm.vanished", "kill_switch.on")
+# Reasons for setting an act back that say nothing against its VM, as SQL lists them.
+_BLAMELESS_CODES = ", ".join(f"'{code}'" for code in (RECOVERED, "vm.vanished", "kill_switch.on"))
 # unique_id of each VM with two acts that close together that were set back after a write, or rolled back, since
 # somebody last released it.
 REVERTED_TWICE = f"""SELECT unique_id FROM (
@@ -29,7 +29,7 @@ REVERTED_TWICE = f"""SELECT unique_id FROM (
         PARTITION BY journal.unique_id, resource ORDER BY updated_at_ms) AS apart_ms
     FROM journal LEFT JOIN released ON released.unique_id = journal.unique_id
     WHERE ((state = '{REVERTED}' AND written = 1) OR (state = '{DONE}' AND purpose = '{PURPOSE_ROLLBACK}'))
-    AND code NOT IN {_BLAMELESS_CODES} AND updated_at_ms > COALESCE(released.at_ms, 0)
+    AND code NOT IN ({_BLAMELESS_CODES}) AND updated_at_ms > COALESCE(released.at_ms, 0)
 ) AS reverts WHERE apart_ms < {_WINDOW_MS}"""  # noqa: S608 - the constants above
 
 

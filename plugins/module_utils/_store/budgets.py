@@ -89,8 +89,8 @@ def _in_window(database: Database, connection: Connection, budget: Budget) -> Co
     import sqlalchemy
 
     begun = sqlalchemy.column("begun_at_ms") > database.now_ms(connection) - budget.window_s * 1000
-    state, written = sqlalchemy.column("state"), sqlalchemy.column("written")
-    return sqlalchemy.and_(begun, sqlalchemy.or_(state != REVERTED, written != 0))
+    counts = sqlalchemy.or_(sqlalchemy.column("state") != REVERTED, sqlalchemy.column("written") != 0)
+    return sqlalchemy.and_(begun, counts)
 
 
 def _first(

@@ -39,7 +39,7 @@ class Load:
 
 
 # Two guests of 2 vCPUs and 384 MiB: the one wants a third vCPU, the other does not use its second, nor all its memory.
-BUSY = Load("busy", cpu_millicores=1400, peak_millicores=1700, memory_used_mib=270)
+BUSY = Load("busy", cpu_millicores=1300, peak_millicores=1700, memory_used_mib=270)
 LAZY = Load("idle", cpu_millicores=60, peak_millicores=400, memory_used_mib=125)
 SWAPPED = ("db1", "batch1")  # with SWAP=1 the second is busy and the first is lazy
 OTHERS = {  # web1 and web2 have what they need; idle1 does not use its second vCPU

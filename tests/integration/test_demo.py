@@ -8,20 +8,18 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 RUN = Path(__file__).resolve().parents[1] / "demo/run"
-LAB = Path(__file__).resolve().parents[1] / "lab/lab.py"
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """What SWAP=1 prints, and the folder of its stores; afterwards the guests rest."""
+def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """What SWAP=1 prints, and the folder of its stores."""
     root = tmp_path_factory.mktemp("demo")
     environment = {
         **os.environ,
@@ -32,8 +30,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]
     }
     done = subprocess.run([sys.executable, RUN], check=False, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
-    yield done.stdout, root / "stage"
-    subprocess.run([sys.executable, LAB, "rest"], check=True, capture_output=True)
+    return done.stdout, root / "stage"
 
 
 def changes(text: str) -> dict[tuple[str, str], tuple[int, int]]:

@@ -42,7 +42,7 @@ def main(argv: list[str]) -> int:
     status.add_argument("--json", action="store_true")
     change = commands.add_parser("schedule", help="give running guests another load")
     change.add_argument("file", type=Path)
-    commands.add_parser("rest", help="give running guests next to nothing to do, until they get another load")
+    commands.add_parser("rest", help="give running guests nothing to do, until they get another load")
     options = parser.parse_args(argv)
     try:
         settings = Settings.from_environment()

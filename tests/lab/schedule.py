@@ -38,7 +38,7 @@ class Schedule:
         return separator.join((str(self.slot_s), *lists))
 
 
-REST = Schedule(cpu_percent=(5,), memory_mib=(32,))
+REST = Schedule(cpu_percent=(0,), memory_mib=(32,))
 
 
 def read(path: Path, *, guests: tuple[str, ...]) -> dict[str, Schedule]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -147,6 +148,14 @@ def test_up_starts_again_what_is_missing_in_the_size_it_was_given(lab):
     lab.up()
     guest = lab.guest()
     assert (guest["vcpus_config"], guest["vcpus_online"]) == (1, 1)
+
+
+@pytest.mark.lab
+def test_up_comes_after_a_lab_that_was_killed(lab):
+    (first,) = [trace.split()[0] for trace in lab.traces() if "inside.py" in trace]
+    os.kill(int(first), signal.SIGKILL)
+    lab.up()
+    assert lab.guest()["agent"]
 
 
 @pytest.mark.lab

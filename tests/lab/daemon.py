@@ -48,6 +48,7 @@ def start(settings: Settings) -> bool:
     """Start the lab's daemons and wait until they answer; False when they were there already."""
     fresh = find(settings) is None
     if fresh:
+        cgroups.remove(settings.tag)  # of a lab that was killed: nobody can enter a group that has children
         _make_folders(settings)
         words = [sys.executable, str(INSIDE), str(settings.root), settings.tag]
         with _log(settings).open("ab") as output:

@@ -40,7 +40,7 @@ class Cycles:
         self.fleet = Fleet(root / "fleet.json", vms=3)
         policy = {**POLICY, "defaults": {**POLICY["defaults"], "mode": mode}}
         self.controller = Controller(root, self.fleet, policy=policy)
-        self.controller.fill({"fake/u0": (1600, 300), "fake/u1": (100, 900), "fake/u2": (1000, 500)})
+        self.controller.fill({"fake/u0": (1300, 300), "fake/u1": (100, 900), "fake/u2": (1000, 500)})
 
     def play(self, name: str, *arguments: object) -> Told:
         done = self.controller.run("ansible-playbook", f"headroom.fleet.{name}", "--diff", "-v", *arguments)

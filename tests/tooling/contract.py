@@ -20,7 +20,7 @@ COLLECTION = "ansible_collections.headroom.fleet"
 WHEEL = "headroom_fleet"
 
 # A package may import those of a lower rank. Stages share a rank: they never import one another.
-STAGES = ("_telemetry", "_fingerprint", "_forecast", "_attest", "_plan", "_scent", "_apply", "_report")
+STAGES = ("_telemetry", "_fingerprint", "_forecast", "_attest", "_plan", "_scent", "_apply", "_replay", "_report")
 RANKS = {
     **{name: rank for rank, name in enumerate(("_core", "_records", "_store", "_policy", "_platform"))},
     **dict.fromkeys(STAGES, 5),

@@ -31,7 +31,7 @@ WANTED = re.compile(
     | docs/docsite/(links\.yml|config\.yml|extra-docs\.yml|rst/[^/]+\.rst)
     | docs/examples/schedule/headroom[^/]*
     | plugins/(module_utils|modules|action|inventory|lookup|filter|doc_fragments|plugin_utils)/.+\.py
-    | roles/.+\.(yml|md|j2)
+    | roles/.+\.(yml|md|j2|py)
     | playbooks/.+\.yml
     | extensions/(eda|audit)/.+\.(yml|py)
     | inventories/(example/.+|policies/example)\.yml

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Callable, Optional
 
 from .._core.clock import format_utc, utc_now
 from .._core.errors import HeadroomError
-from .._core.needs import needs
 from .._platform.base import Endpoint, Reader
 from .._platform.registry import open_reader
 from .._records.series import AGENT, HOST, METRICS, PERIODS_S, Sample
 from .._records.snapshot import Gap
 from .._store.delta import NO_VERSION
 from .._store.series import SeriesStore
-from .._telemetry.intervals import combined, intervals
-from .._telemetry.rates import rates
+from .._telemetry.intervals import combined
+from .._telemetry.pieces import Pieces
 from .known import known_rows
 
 if TYPE_CHECKING:
@@ -111,20 +110,18 @@ class _Gathered:
     """What was sampled: intervals that have ended are stored, samples of the one under way are kept."""
 
     def __init__(self, series: SeriesStore, *, step_s: float, interval_s: int) -> None:
-        self.unique_ids: set[str] = set()
         self.samples = 0
         self.rows = 0
         self.version = NO_VERSION
         self._series, self._step_s, self._interval_s = series, step_s, interval_s
         self._heard: set[tuple[str, str]] = set()  # VM, metric
-        self._kept: list[Sample] = []
-        self._stored_s = 0  # intervals that begin before are stored
+        self._pieces = Pieces(step_s=step_s, interval_s=interval_s)
         self._slot: Optional[int] = None  # the interval under way, counted from the epoch
 
     def add(self, sources: Sequence[_Source], *, now: datetime) -> None:
         """Take what the sources have. An interval is over when its successor is a step old."""
         for source in sources:
-            self._kept += source.samples
+            self._pieces.add(source.samples)
             self.samples += sum(sample.source == HOST for sample in source.samples)
             source.samples = []
         slot = int(now.timestamp() - self._step_s) // self._interval_s
@@ -133,6 +130,11 @@ class _Gathered:
         elif slot > self._slot:  # a clock that was set back ends no interval
             self.store(before_s=slot * self._interval_s)
             self._slot = slot
+
+    @property
+    def unique_ids(self) -> set[str]:
+        """Of the VMs that gave a sample."""
+        return self._pieces.unique_ids
 
     def silent(self) -> dict[str, tuple[str, ...]]:
         """Metric -> VMs that gave no rate of it."""
@@ -144,31 +146,10 @@ class _Gathered:
 
     def store(self, *, before_s: Optional[int] = None) -> None:
         """Store the intervals that are not stored yet: those that begin before this time, or all."""
-        with needs("pyarrow"):
-            import pyarrow as pa
-            import pyarrow.compute as pc
-        steps = rates(self._kept, step_s=self._step_s)
-        self.unique_ids.update(steps.unique_ids)
-        table = intervals(steps, interval_s=self._interval_s)
-        utc = pa.timestamp("us", "UTC")
-        table = table.filter(pc.greater_equal(table["ds"], pa.scalar(self._stored_s * 1_000_000, utc)))
-        if before_s is not None:
-            table = table.filter(pc.less(table["ds"], pa.scalar(before_s * 1_000_000, utc)))
-            self._stored_s, self._kept = before_s, _needed(self._kept, before_s)
+        table = self._pieces.take(before_s=before_s)
         self._heard.update(zip(table["unique_id"].to_pylist(), table["metric"].to_pylist()))
         self.rows += table.num_rows
         self.version = self._series.merge(combined(known_rows(self._series, table), table))
-
-
-def _needed(samples: Sequence[Sample], end_s: int) -> list[Sample]:
-    """Of each VM and source the samples from the last one before ``end_s`` on."""
-    first: dict[tuple[str, str], int] = {}
-    for number, sample in enumerate(samples):
-        if sample.taken_at.timestamp() < end_s:
-            first[sample.unique_id, sample.source] = number
-    return [
-        sample for number, sample in enumerate(samples) if number >= first.get((sample.unique_id, sample.source), 0)
-    ]
 
 
 class _Source:

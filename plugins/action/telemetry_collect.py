@@ -10,6 +10,6 @@ from ansible_collections.headroom.fleet.plugins.plugin_utils.progress import Tim
 class ActionModule(TimedAction):
     BYPASS_HOST_LOOP = True
     OPTIONS = ENDPOINTS
-    PATHS = ("file",)
+    PATHS = ("file", "sampler")
     DURATION = ("duration_s", TELEMETRY["duration_s"]["default"])
-    NOT_WITH = ("prometheus", "file")
+    NOT_WITH = ("prometheus", "file", "sampler")

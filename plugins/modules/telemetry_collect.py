@@ -6,16 +6,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: telemetry_collect
-short_description: Collect what the VMs use, from their platforms, from Prometheus or from a file
+short_description: Collect what the VMs use, from their platforms, from samplers, Prometheus or a file
 version_added: 0.1.0
 description:
   - Stores what each VM used as intervals with mean, 95th percentile and maximum, and says for how much of each interval
     that speaks.
   - By default it samples the endpoints. It reads the counters of all running VMs again and again for a while and turns
     them into rates; a read-only connection is enough, and no statistics are switched on for it.
-  - With O(prometheus) it reads what a Prometheus server has stored. With O(file) it reads a Parquet or CSV file.
-  - What a source does not tell is unknown, never 0. To read the same again from Prometheus or a file changes nothing;
-    points that came late count.
+  - With O(prometheus) it reads what a Prometheus server has stored. With O(file) it reads a Parquet or CSV file. With
+    O(sampler) it reads what the service of the role P(headroom.fleet.sampler#role) kept on the hypervisors.
+  - What a source does not tell is unknown, never 0. To read the same again from such a source changes nothing; points
+    that came late count.
   - The guide R(Telemetry, ansible_collections.headroom.fleet.docsite.guide_telemetry) lists the metrics.
 options:
   endpoints:
@@ -125,6 +126,16 @@ options:
         description: Added to every time; minus the interval where the file has the END of an interval.
         type: int
         default: 0
+  sampler:
+    description:
+      - A folder on the controller with a folder of samples for each endpoint, as M(headroom.fleet.sampler_fetch) fills
+        it. Endpoints are not sampled then.
+      - What of a file is damaged is unknown, and told in RV(gaps).
+    type: path
+  sampler_history_s:
+    description: How many seconds before now the samples are read from O(sampler).
+    type: int
+    default: 3600
   snapshot:
     description:
       - Digest of the snapshot that knows the VMs. Ids in O(prometheus) or O(file) are then their identifiers, UUIDs or
@@ -148,6 +159,7 @@ extends_documentation_fragment:
   - headroom.fleet.endpoints
 seealso:
   - module: headroom.fleet.demand_forecast
+  - module: headroom.fleet.sampler_fetch
   - ref: ansible_collections.headroom.fleet.docsite.guide_telemetry
     description: The metrics, and what each source tells of them.
 """
@@ -175,6 +187,11 @@ EXAMPLES = r"""
           unique_id: rack1/{uuid}
           factor: 9.5367431640625e-07
     snapshot: "{{ observed.snapshot }}"
+  run_once: true
+
+- name: Read what the samplers kept in the last hour
+  headroom.fleet.telemetry_collect:
+    sampler: /var/cache/headroom/samples
   run_once: true
 
 - name: Read a file of utilisations in percent, sampled each five minutes
@@ -237,9 +254,14 @@ unknown_vms:
   returned: with O(prometheus) or O(file)
   type: int
   sample: 2
+files:
+  description: How many files of samplers were read.
+  returned: with O(sampler)
+  type: int
+  sample: 13
 gaps:
   description: What could not be read.
-  returned: when endpoints are sampled
+  returned: when endpoints are sampled, and with O(sampler)
   type: list
   elements: dict
   contains:
@@ -247,7 +269,7 @@ gaps:
       description: Name of the endpoint.
       type: str
     subject:
-      description: V(endpoint), or the name of the VM or host.
+      description: V(endpoint), or the name of the VM, host or file.
       type: str
     code:
       description: Stable code of the error.

@@ -28,6 +28,7 @@ def tasks_on(vm: str, unique_id: str, *, memory_mib: int) -> Tasks:
     """Module, its options, and whether its first run changes anything; {{ }} are results of modules before."""
     return (
         ("telemetry_collect", {"duration_s": 2, "step_s": 1}, False),
+        ("sampler_fetch", {"endpoint": "fake", "folder": "{{ scratch }}", "dest": "{{ scratch }}/samples"}, False),
         ("fleet_snapshot", {}, False),
         ("demand_forecast", {"snapshot": "{{ fleet_snapshot.snapshot }}"}, False),
         ("forecast_backtest", {"origins": 2}, False),
@@ -54,6 +55,7 @@ def tasks_on(vm: str, unique_id: str, *, memory_mib: int) -> Tasks:
     )
 
 
+HOST_SIDE = {"sampler_fetch"}  # they know no endpoints and no stores
 WITHOUT_ENDPOINTS = {
     "demand_forecast",
     "forecast_backtest",
@@ -80,7 +82,7 @@ def playbook(steps: Tasks, common: dict[str, Any], scratch: Path, *, look_by: st
     tasks: list[dict[str, Any]] = []
     look = "{{ lookup('ansible.builtin.pipe', look_by) }}"
     for name, options, _changes in steps:
-        arguments = {**common, **options}
+        arguments = dict(options) if name in HOST_SIDE else {**common, **options}
         if name in WITHOUT_ENDPOINTS:
             arguments.pop("endpoints")
         module = FLEET + name

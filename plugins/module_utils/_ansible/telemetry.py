@@ -10,7 +10,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from .._core.errors import HeadroomError
 from .._jobs.context import Context, Result
-from .._jobs.telemetry import collect_file, collect_prometheus, collect_telemetry
+from .._jobs.telemetry import collect_file, collect_prometheus, collect_samplers, collect_telemetry
 from .._telemetry.files import Column, Layout
 from .._telemetry.http import Server
 from .._telemetry.prometheus import Query
@@ -66,17 +66,19 @@ TELEMETRY: Spec = {
             "shift_s": {"type": "int", "default": 0},
         },
     },
+    "sampler": {"type": "path"},
+    "sampler_history_s": {"type": "int", "default": 3600},
     "snapshot": {"type": "str"},
     "vms": {"type": "dict"},
 }
 RULES: dict[str, Any] = {
-    "mutually_exclusive": [("prometheus", "file")],
+    "mutually_exclusive": [("prometheus", "file", "sampler")],
     "required_together": [("file", "layout")],
 }
 
 
 def collect_from(context: Context, params: dict[str, Any]) -> Result:
-    """From Prometheus or a file where one is given, else from the endpoints. Raises ``metric.invalid``."""
+    """From Prometheus, a file or samplers where they are given, else from the endpoints. Raises ``metric.invalid``."""
     interval_s = params["interval_s"]
     whose: dict[str, Any] = {"snapshot": params["snapshot"], "vms": params["vms"]}
     if params["prometheus"]:
@@ -90,6 +92,10 @@ def collect_from(context: Context, params: dict[str, Any]) -> Result:
         given = dict(params["layout"])
         columns = {metric: Column(**checked) for metric, checked in _checked(given.pop("metrics"), COLUMN).items()}
         return collect_file(context, params["file"], Layout(columns, interval_s, **given), **whose)
+    if params["sampler"]:
+        return collect_samplers(
+            context, params["sampler"], history_s=params["sampler_history_s"], interval_s=interval_s
+        )
     sampling = {name: params[name] for name in ("duration_s", "step_s", "guest_agent")}
     return collect_telemetry(context, interval_s=interval_s, **sampling)
 

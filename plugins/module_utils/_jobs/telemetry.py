@@ -5,14 +5,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Optional
 
+from .._core.clock import format_utc
 from .._core.errors import HeadroomError
 from .._forecast.engines import DEFAULT_ENGINES, engines_named
 from .._forecast.request import Request
 from .._records.codec import encode
 from .._records.series import CPU_MILLICORES, MEMORY_USED_MIB
-from .._records.snapshot import Snapshot
+from .._records.snapshot import Gap, Snapshot
 from .._telemetry.files import Layout
 from .._telemetry.http import Server
 from .._telemetry.prometheus import Query
@@ -22,6 +24,7 @@ from .context import Result
 from .forecast import forecast
 from .known import vms_by_id
 from .prometheus import query_prometheus
+from .sampled import read_samplers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,8 +38,7 @@ def collect_telemetry(
     context: Context, *, duration_s: int, step_s: int, interval_s: int, guest_agent: bool = False
 ) -> Result:
     """Sample the endpoints into the telemetry store. Raises ``endpoint.none``, ``collect.times``, ``store.*``."""
-    if not context.endpoints_by_name:
-        raise HeadroomError("endpoint.none", "No endpoint was given.", advice="Set headroom_endpoints, or endpoints.")
+    _need_endpoints(context)
     found = collect(
         context.endpoints,
         series=context.series,
@@ -54,8 +56,40 @@ def collect_telemetry(
         "silent": {metric: len(silent) for metric, silent in found.silent.items()},
         "gaps": encode(found.gaps),
     }
-    warnings = tuple(f"{gap.endpoint}, {gap.subject}: {gap.message} [{gap.code}]" for gap in found.gaps)
-    return Result(changed=False, values=values, warnings=warnings)
+    return Result(changed=False, values=values, warnings=_of_gaps(found.gaps))
+
+
+def collect_samplers(context: Context, folder: str, *, history_s: int, interval_s: int) -> Result:
+    """Store what samplers kept. Raises ``endpoint.none``, ``sampler.*``, ``store.*``."""
+    _need_endpoints(context)
+    found = read_samplers(
+        folder,
+        context.endpoints,
+        series=context.series,
+        now=context.now,
+        history_s=history_s,
+        interval_s=interval_s,
+    )
+    values = {
+        "started_at": format_utc(context.now - timedelta(seconds=history_s)),
+        "finished_at": format_utc(context.now),
+        "samples": found.samples,
+        "rows": found.rows,
+        "files": found.tally.files,
+        "gaps": encode(tuple(found.gaps)),
+        **_of_vms(found.vms),
+    }
+    late = (f"{found.late} samples are left out: they say that they were taken later than now.",) if found.late else ()
+    return Result(changed=False, values=values, warnings=(*_of_gaps(found.gaps), *late))
+
+
+def _need_endpoints(context: Context) -> None:
+    if not context.endpoints_by_name:
+        raise HeadroomError("endpoint.none", "No endpoint was given.", advice="Set headroom_endpoints, or endpoints.")
+
+
+def _of_gaps(gaps: Sequence[Gap]) -> tuple[str, ...]:
+    return tuple(f"{gap.endpoint}, {gap.subject}: {gap.message} [{gap.code}]" for gap in gaps)
 
 
 def collect_prometheus(
@@ -87,7 +121,8 @@ def collect_prometheus(
         "samples": tally.points,
         "rows": found.rows,
         "dropped": {metric: dict(reasons) for metric, reasons in tally.dropped.items()},
-        **_of_vms({metric: tally.vms.get(metric, set()) for metric in queries}, tally.unknown),
+        "unknown_vms": len(tally.unknown),
+        **_of_vms({metric: tally.vms.get(metric, set()) for metric in queries}),
     }
     warnings = [
         f"{metric}: {count} points are left out, {reason}."
@@ -105,18 +140,17 @@ def collect_file(
     """Store the rows of a Parquet or CSV file. Raises ``file.*``, ``series.*``, ``store.*``."""
     layout = replace(layout, unique_ids=vms_by_id(context, snapshot=snapshot, vms=vms))
     tally = backfill_file(path, series=context.series, layout=layout).tally
-    values = {"rows": tally.rows, **_of_vms(tally.vms, tally.unknown)}
+    values = {"rows": tally.rows, "unknown_vms": len(tally.unknown), **_of_vms(tally.vms)}
     return Result(changed=False, values=values, warnings=tuple(_unknown(tally.unknown)))
 
 
-def _of_vms(vms: Mapping[str, set[str]], unknown: set[str]) -> dict[str, Any]:
-    """Numbers of VMs: that told anything, that told nothing of a metric, that are none."""
+def _of_vms(vms: Mapping[str, set[str]]) -> dict[str, Any]:
+    """Numbers of VMs: that told anything, that told nothing of a metric."""
     everyone: set[str] = set().union(*vms.values())
     silent = {metric: len(everyone - told) for metric, told in vms.items()}
     return {
         "vms": len(everyone),
         "silent": {metric: count for metric, count in silent.items() if count},
-        "unknown_vms": len(unknown),
     }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timezone
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from ..._core.clock import utc_now
 from ..._core.needs import needs
@@ -78,12 +78,12 @@ def sample(session: Session) -> tuple[Sample, ...]:
 
 
 def read_samples(
-    endpoint: Endpoint, uuid: str, *, boot: int, stats: dict[str, Any], taken_at: datetime
+    endpoint: Endpoint, uuid: str, *, boot: Union[int, str], stats: dict[str, Any], taken_at: datetime
 ) -> tuple[Sample, ...]:
     """One VM's statistics: what the host counts, and what the guest's balloon driver last said, which has its own time.
 
-    ``boot`` is the domain's running number: another at every start. After a reboot of the host libvirt counts from 1
-    again; then the counters are smaller, which tells it.
+    ``boot`` is the domain's running number, or begins with it: another at every start. After a reboot of the host
+    libvirt counts from 1 again; then the counters are smaller, which tells it.
     """
     vm, boot_id = unique_id(endpoint, uuid), str(boot)
     said_s = stats.get("balloon.last-update", 0)

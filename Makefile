@@ -7,11 +7,15 @@ SHELL := /bin/bash
 BOOTSTRAP := tests/tooling/bootstrap
 GATES ?=
 ARGS ?=
-BENCH ?= plan
+TRACES ?=
+PROTOCOL ?=
+QUICK ?=
+BENCH ?= $(if $(TRACES),sizing,plan)
+REPLAY = $(if $(TRACES),--traces '$(TRACES)') $(if $(PROTOCOL),--protocol '$(PROTOCOL)')
 export YES SWAP TRACE
 
 .DEFAULT_GOAL := help
-.PHONY: help run cycle test test-kills bench lab lab-down lint format docs venv env
+.PHONY: help run cycle test test-kills bench tune lab lab-down lint format docs venv env
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -28,8 +32,11 @@ test: ## every check and test; GATES='lint unit' chooses
 test-kills: ## kill every step of the journal, every way, and look that nothing is half-done
 	@$(BOOTSTRAP) --for dev python -m pytest tests/kills $(ARGS)
 
-bench: ## snapshot to plan for 1,000 to 100,000 synthetic VMs; BENCH=forecast, inventory, report or telemetry for another
-	@$(BOOTSTRAP) python tests/bench/bench_$(BENCH).py $(ARGS)
+bench: ## what a plan costs; BENCH=forecast, inventory, report or telemetry; or TRACES= PROTOCOL= QUICK=1: how much would I save?
+	@$(BOOTSTRAP) python tests/bench/bench_$(BENCH).py $(if $(filter sizing,$(BENCH)),$(REPLAY) $(if $(QUICK),--quick)) $(ARGS)
+
+tune: ## find the operating points of the sizing policies: TRACES=, PROTOCOL=; takes an hour
+	@$(BOOTSTRAP) python tests/bench/bench_sizing.py tune $(REPLAY) $(ARGS)
 
 lab: ## start the lab
 	@$(BOOTSTRAP) python tests/lab/lab.py up

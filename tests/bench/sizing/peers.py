@@ -1,0 +1,129 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Policies that forecast nothing: Autopilot's moving window, trailing quantiles, static peak, adaptive headroom."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ansible_collections.headroom.fleet.plugins.module_utils._replay.loop import Observed, Policy
+
+from .histogram import Histogram
+from .policy import DAY, HOUR, Context, Guarded, Point, held_back, highest, nothing, quantile
+
+AUTOPILOT_BUCKET = {"cpu": 0.01, "memory": 10.0}  # width of the first, vCPU or MiB
+
+
+class Autopilot:
+    """Google Autopilot, moving window (Rzadca et al., EuroSys 2020, 3.2.1-3.2.2).
+
+    Every 5 min: the largest of the last N samples (level 1), or a percentile of samples whose weight halves every 12 h
+    (CPU) or 48 h (memory), weighed by load. Times a margin of 10 to 15 %, and of that the largest of the last hour.
+    N is not published; it is a number of the operating point.
+    """
+
+    def __init__(self, point: Point, context: Context) -> None:
+        self.point, self.first = point, context.first
+        vms = len(context.history.unique_ids)
+        largest = 2 * float(np.nanmax(context.history.capacity, initial=1))
+        self.histogram = Histogram(
+            vms,
+            first_bucket=AUTOPILOT_BUCKET[context.target],
+            largest=largest,
+            half_life=point["half_life_h"] * HOUR,
+        )
+        self.histogram.add_past(context.history.demand, np.ones(context.history.demand.shape))
+        self.recent = np.zeros((HOUR, vms))
+
+    def decide(self, observed: Observed) -> np.ndarray:
+        if observed.t > self.first:
+            self.histogram.add(observed.seen[:, -1], np.ones(len(observed.capacity)), observed.t - 1)
+        if self.point["level"] >= 1:
+            now = np.nan_to_num(highest(observed, int(self.point["window_h"] * HOUR)))
+        else:
+            (now,) = self.histogram.percentiles((self.point["level"],), by_load=True)
+        self.recent[observed.t % HOUR] = now * self.point["margin"]
+        return self.recent.max(axis=0)
+
+
+class Trailing:
+    """A quantile of the last ticks times a factor, on the hour."""
+
+    def __init__(self, level: float, ticks: int, factor: float) -> None:
+        self.level, self.ticks, self.factor = level, ticks, factor
+
+    def decide(self, observed: Observed) -> np.ndarray:
+        if not observed.hourly:
+            return nothing(observed)
+        if self.level >= 1:
+            return highest(observed, self.ticks) * self.factor
+        return quantile(observed, self.ticks, self.level) * self.factor
+
+
+class Static:
+    """The largest use before the first decision times a factor, once and for all; VMs that come later are left."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+        self.size: np.ndarray | None = None
+
+    def decide(self, observed: Observed) -> np.ndarray:
+        if self.size is None:
+            self.size = highest(observed, observed.t) * self.factor
+            return self.size
+        return nothing(observed)
+
+
+class Adaptive:
+    """Adaptive headroom and a strong guard: the best that is known without a forecast.
+
+    Wanted is the largest use of a short window times a headroom of the VM's own, at least a share of a high quantile of
+    the last day. The headroom grows when the VM is saturated and falls back to its base by halves. The guard jumps to a
+    multiple of the size, at least the largest use of the last day. Between the hours the same may ask for more.
+    """
+
+    def __init__(self, point: Point, context: Context) -> None:
+        self.point = point
+        self.base = point["base"]
+        self.headroom = np.full(len(context.history.unique_ids), self.base)
+        self.decay = 0.5 ** (1 / (point["half_life_h"] * HOUR))
+        self.first = context.first
+
+    def decide(self, observed: Observed) -> np.ndarray:
+        point, held = self.point, held_back(observed)
+        more = np.minimum(self.headroom * point["up"], point["top"] * self.base)
+        self.headroom = np.where(held, more, self.base + (self.headroom - self.base) * self.decay)
+        wanted = nothing(observed)
+        if (observed.t - self.first) % int(point["again"]) == 0 or observed.hourly:
+            wanted = highest(observed, int(point["window"])) * self.headroom
+            wanted = np.fmax(wanted, quantile(observed, DAY, point["level"]) * point["share"])
+        if held.any():
+            jump = np.fmax(observed.allocation[:, -1] * point["guard"], highest(observed, DAY) * point["peak"])
+            wanted = np.where(held, np.fmax(wanted, jump), wanted)
+        return wanted
+
+
+def autopilot(point: Point, context: Context) -> Policy:
+    """A guard of 1 is none, as published."""
+    policy = Autopilot(point, context)
+    return Guarded(policy, point["guard"]) if point.get("guard", 1) > 1 else policy
+
+
+def p98_of_day(point: Point, _context: Context) -> Policy:
+    return Guarded(Trailing(0.98, DAY, point["factor"]), point["guard"])
+
+
+def max_of_day(point: Point, _context: Context) -> Policy:
+    return Guarded(Trailing(1.0, DAY, point["factor"]), point["guard"])
+
+
+def last_hour(point: Point, _context: Context) -> Policy:
+    return Guarded(Trailing(1.0, int(point["window"]), point["factor"]), point["guard"])
+
+
+def static_peak(point: Point, _context: Context) -> Policy:
+    return Static(point["factor"])
+
+
+def adaptive(point: Point, context: Context) -> Policy:
+    return Adaptive(point, context)

@@ -1,0 +1,127 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Find the operating point of each policy on the VMs that may be tuned on: make tune TRACES=... PROTOCOL=...
+
+For each row of the bench and each policy with numbers to tune, the same budget: random points on a third of the VMs,
+the best third of them on all, then steps around the best of those. What is sought is the most reclaimed capacity with
+every limit of the service level kept with a margin, for a closed loop is blinded by its own caps and the VMs that are
+reported are others. The report VMs are never looked at. Points go to operating_points.json, which the bench only reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import zlib
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from ansible_collections.headroom.fleet.plugins.module_utils._replay.protocol import Slo, read_protocol
+from ansible_collections.headroom.fleet.plugins.module_utils._replay.score import Score
+
+from .policy import Entry, Point
+from .run import POINTS, Fleet, fleet, has, read_table, run, scored
+from .table import ROWS, Row, entries, spans
+
+MARGIN = 0.85  # of each limit
+PENALTY = 30.0  # points of reclaimed capacity for each limit that is exceeded once over
+TRIALS = 48  # random points
+STEPS = 24  # around the best
+SHRINKS = (0.25, 0.15, 0.08)  # of a step, in shares of a span
+KEPT = ("reclaimed", "violations", "unserved_of_demand", "worst_vm", "vms_within_1pct", "resizes_per_vm_day")
+
+
+def excess(score: Score, row: Row, slo: Slo) -> float:
+    """By how much the limits are exceeded, each with its margin and relative to itself; 0 where all hold."""
+    used = (
+        score.violations / slo.violations,
+        score.unserved_of_demand / slo.unserved,
+        score.worst_vm / slo.worst_vm,
+        (100 - score.vms_within_1pct) / (100 - slo.vms_within_1pct),
+    )
+    few = score.resizes_per_vm_day / row.most_resizes
+    return sum(max(0.0, share - MARGIN) for share in used) + max(0.0, few - 0.95)
+
+
+def worth(score: Score, row: Row, slo: Slo) -> float:
+    """What a tuner maximises."""
+    return score.reclaimed - PENALTY * excess(score, row, slo)
+
+
+class Tuner:
+    """The search of one policy in one row."""
+
+    def __init__(self, entry: Entry, row: Row, whole: Fleet, *, trials: int) -> None:
+        self.entry, self.row, self.whole, self.trials = entry, row, whole, trials
+        self.third = whole.only(whole.chosen.unique_ids[::3])
+        self.spans = spans(entry, row)
+        self.rng = np.random.default_rng(zlib.crc32(f"{row.name} {entry.name}".encode()))
+
+    def search(self) -> tuple[Point, Score]:
+        names = list(self.spans)
+        shares = self.rng.random((self.trials, len(names)))
+        few = sorted(shares, key=lambda share: -self.tried(share, self.third)[0])[: self.trials // 3]
+        best = max((self.tried(share, self.whole) for share in few), key=lambda found: found[0])
+        steps = STEPS * self.trials // TRIALS
+        for step in range(steps):
+            width = SHRINKS[step * len(SHRINKS) // steps]
+            moves = self.rng.random(len(names)) < max(0.4, 1 / len(names))
+            moved = best[1] + moves * self.rng.normal(0, width, len(names))
+            best = max(best, self.tried(np.clip(moved, 0, 1), self.whole), key=lambda found: found[0])
+        return self.point(best[1]), best[2]
+
+    def point(self, share: np.ndarray) -> Point:
+        return {name: span.at(where) for (name, span), where in zip(self.spans.items(), share, strict=True)}
+
+    def tried(self, share: np.ndarray, of: Fleet) -> tuple[float, np.ndarray, Score]:
+        found = scored(run(self.entry, self.row, self.point(share), of), of)
+        return worth(found, self.row, of.protocol.slo4), share, found
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--traces", required=True)
+    options.add_argument("--protocol", required=True)
+    options.add_argument("--policies", default="", help="only those whose name begins so")
+    options.add_argument("--rows", default="", help="only those whose name begins so")
+    options.add_argument("--trials", type=int, default=TRIALS)
+    options.add_argument("--out", type=Path, default=POINTS)
+    chosen = options.parse_args()
+    protocol = read_protocol(Path(chosen.protocol).read_bytes())
+    if not protocol.tune_ids:
+        sys.exit("The protocol has no VMs to tune on: the operating points that are there are used.")
+    table = read_table(chosen.traces, protocol.trace)
+    said = json.loads(chosen.out.read_text(encoding="utf-8")) if chosen.out.exists() else {"rows": {}}
+    begin = time.process_time()
+    fleets: dict[str, Fleet] = {}
+    for row in ROWS:
+        if row.tuned_as or not row.name.startswith(chosen.rows) or not has(table, row.target):
+            continue
+        if row.target not in fleets:
+            fleets[row.target] = fleet(table, protocol, row.target, "tune")
+        for entry in entries(row):
+            if not spans(entry, row) or not entry.name.startswith(chosen.policies):
+                continue
+            clock = time.process_time()
+            point, score = Tuner(entry, row, fleets[row.target], trials=chosen.trials).search()
+            spent = time.process_time() - clock
+            figures = {name: round(value, 4) for name, value in asdict(score).items() if name in KEPT}
+            said["rows"].setdefault(row.name, {})[entry.name] = {
+                "point": point,
+                "on_tune_vms": {**figures, "slo4": score.slo4},
+                "trials": chosen.trials,
+                "cpu_s": round(spent, 1),
+            }
+            chosen.out.write_text(json.dumps(said, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            print(
+                f"{row.name} | {entry.name} | {figures} | slo4 {score.slo4} | {spent:.0f} CPU-s | {point}", flush=True
+            )
+    print(f"{(time.process_time() - begin) / 3600:.2f} CPU-hours")
+
+
+if __name__ == "__main__":
+    main()

@@ -159,7 +159,7 @@ class SamplerReader:
         vm = self._vms.get(int(number)) if number.isdecimal() and len(number) <= len(str(MOST_VMS)) else None
         if vm is None or not isinstance(rises, list) or len(rises) != len(vm.keys):
             raise _DamagedError
-        if not all(type(rise) is int for rise in rises):  # a bool is an int too
+        if any(isinstance(rise, bool) or not isinstance(rise, int) for rise in rises):
             raise _DamagedError
         vm.values = [value + rise for value, rise in zip(vm.values, rises)]
         if vm.values and not 0 <= min(vm.values) <= max(vm.values) <= LARGEST:
@@ -196,6 +196,6 @@ def _lines(stream: BinaryIO) -> Iterator[bytes]:
 
 def _whole(value: Any, least: int, most: int) -> int:
     """Return a whole number of that range. Raises _DamagedError."""
-    if type(value) is not int or not least <= value <= most:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise _DamagedError
     return value

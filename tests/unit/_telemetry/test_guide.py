@@ -39,4 +39,4 @@ def test_its_examples_are_options_that_exist(text):
 
 
 def test_there_is_an_example_of_each_source():
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 4

@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from ansible_collections.headroom.fleet.plugins.module_utils._replay.loop import Observed, Policy
+from ansible_collections.headroom.fleet.plugins.module_utils._replay.loop import Observed, Policy, replay
 
 from .histogram import Histogram
 from .policy import DAY, HOUR, Context, Guarded, Point, held_back, highest, nothing, quantile
 
+WARM = 7 * DAY
 AUTOPILOT_BUCKET = {"cpu": 0.01, "memory": 10.0}  # width of the first, vCPU or MiB
 
 
@@ -31,6 +34,7 @@ class Autopilot:
             first_bucket=AUTOPILOT_BUCKET[context.target],
             largest=largest,
             half_life=point["half_life_h"] * HOUR,
+            by_load=True,
         )
         self.histogram.add_past(context.history.demand, np.ones(context.history.demand.shape))
         self.recent = np.zeros((HOUR, vms))
@@ -41,7 +45,7 @@ class Autopilot:
         if self.point["level"] >= 1:
             now = np.nan_to_num(highest(observed, int(self.point["window_h"] * HOUR)))
         else:
-            (now,) = self.histogram.percentiles((self.point["level"],), by_load=True)
+            (now,) = self.histogram.percentiles((self.point["level"],))
         self.recent[observed.t % HOUR] = now * self.point["margin"]
         return self.recent.max(axis=0)
 
@@ -77,30 +81,48 @@ class Static:
 class Adaptive:
     """Adaptive headroom and a strong guard: the best that is known without a forecast.
 
-    Wanted is the largest use of a short window times a headroom of the VM's own, at least a share of a high quantile of
-    the last day. The headroom grows when the VM is saturated and falls back to its base by halves. The guard jumps to a
-    multiple of the size, at least the largest use of the last day. Between the hours the same may ask for more.
+    Wanted is the larger of two, times a headroom of the VM's own: the largest use of a short window, and a share of a
+    high quantile of the largest use in each hour of the last days. The headroom grows when the VM is saturated and
+    falls back to its base by halves; what it would have become in the last week before the first decision is where it
+    begins. The guard jumps to a multiple of the size, at least the largest use of the last day. Between the hours the
+    same may ask for more.
     """
 
-    def __init__(self, point: Point, context: Context) -> None:
-        self.point = point
+    def __init__(self, point: Point, context: Context, *, warm: bool = True) -> None:
+        self.point, self.first = point, context.first
         self.base = point["base"]
-        self.headroom = np.full(len(context.history.unique_ids), self.base)
         self.decay = 0.5 ** (1 / (point["half_life_h"] * HOUR))
-        self.first = context.first
+        self.headroom = np.full(len(context.history.unique_ids), self.base)
+        self.hours = int(point["days"] * 24)
+        self.likely = self.headroom * 0
+        if warm:
+            first = max(context.first - WARM, HOUR)
+            if first < context.first:
+                cold = Adaptive(point, replace(context, first=first), warm=False)
+                replay(cold, context.history, first=first, last=context.first, lead=context.lead, every=context.every)
+                self.headroom = cold.headroom
 
     def decide(self, observed: Observed) -> np.ndarray:
         point, held = self.point, held_back(observed)
         more = np.minimum(self.headroom * point["up"], point["top"] * self.base)
         self.headroom = np.where(held, more, self.base + (self.headroom - self.base) * self.decay)
         wanted = nothing(observed)
+        if observed.hourly:
+            self.likely = self._likely(observed) * point["share"]
         if (observed.t - self.first) % int(point["again"]) == 0 or observed.hourly:
-            wanted = highest(observed, int(point["window"])) * self.headroom
-            wanted = np.fmax(wanted, quantile(observed, DAY, point["level"]) * point["share"])
+            wanted = np.fmax(highest(observed, int(point["window"])), self.likely) * self.headroom
         if held.any():
             jump = np.fmax(observed.allocation[:, -1] * point["guard"], highest(observed, DAY) * point["peak"])
             wanted = np.where(held, np.fmax(wanted, jump), wanted)
         return wanted
+
+    def _likely(self, observed: Observed) -> np.ndarray:
+        """The quantile over the hours of what was largest in each, [V]."""
+        hours = min(self.hours, observed.t // HOUR)
+        use = observed.seen[:, observed.t - hours * HOUR :]
+        of_hours = np.nan_to_num(np.fmax.reduce(use.reshape(len(use), hours, HOUR), axis=2))
+        place = min(int(self.point["level"] * hours), hours - 1)
+        return np.partition(of_hours, place, axis=1)[:, place]
 
 
 def autopilot(point: Point, context: Context) -> Policy:

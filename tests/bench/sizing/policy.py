@@ -71,6 +71,7 @@ class Entry:
     name: str
     make: Factory
     spans: dict[str, Span] = field(default_factory=dict)
+    start: Point = field(default_factory=dict)  # a good guess, one of the points that a tuner tries first
     published: Point | None = None
     sees_future: bool = False
     curve: bool = True  # replay it with other sizes too; no for what takes long

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,11 @@ class Fleet:
         """The same with fewer VMs to replay."""
         return replace(self, chosen=self.chosen.only(unique_ids))
 
+    @cached_property
+    def history(self) -> Trace:
+        """What was known of the VMs that are replayed when the first decision was due."""
+        return self.chosen.before(self.first)
+
     def context(self, row: Row, *, future: bool) -> Context:
         """What a policy may know; nothing of it leads to what comes after the first decision."""
         return Context(
@@ -77,7 +83,7 @@ class Fleet:
             lead=row.lead_s // self.protocol.tick_s,
             every=self.protocol.decide_every_s // self.protocol.tick_s,
             slo=self.protocol.slo4,
-            history=self.chosen.before(self.first),
+            history=self.history,
             everyone=self.everyone,
             whole=row.variant == "whole",
             future=self.chosen if future else None,

@@ -26,6 +26,7 @@ ENTRIES = (
             "half_life_h": Span(3, 48, log=True),
             "guard": GUARD,
         },
+        start={**vpa.PUBLISHED, "guard": 1.5},
     ),
     *(
         Entry(
@@ -47,11 +48,21 @@ ENTRIES = (
             "window_h": Span(2, 96, log=True),
             "guard": GUARD,
         },
+        start={"level": 0.98, "margin": 1.15, "half_life_h": 12, "window_h": 24, "guard": 1.5},
     ),
-    Entry("p98 of 24 h + guard", peers.p98_of_day, {"factor": FACTOR, "guard": GUARD}),
-    Entry("max of 24 h + guard", peers.max_of_day, {"factor": FACTOR, "guard": GUARD}),
-    Entry("static peak", peers.static_peak, {"factor": FACTOR}),
-    Entry("last hour + guard", peers.last_hour, {"window": Span(3, 36, whole=True), "factor": FACTOR, "guard": GUARD}),
+    Entry(
+        "p98 of 24 h + guard", peers.p98_of_day, {"factor": FACTOR, "guard": GUARD}, start={"factor": 1.3, "guard": 1.5}
+    ),
+    Entry(
+        "max of 24 h + guard", peers.max_of_day, {"factor": FACTOR, "guard": GUARD}, start={"factor": 1.1, "guard": 1.5}
+    ),
+    Entry("static peak", peers.static_peak, {"factor": FACTOR}, start={"factor": 1.2}),
+    Entry(
+        "last hour + guard",
+        peers.last_hour,
+        {"window": Span(3, 36, whole=True), "factor": FACTOR, "guard": GUARD},
+        start={"window": 12, "factor": 1.5, "guard": 2.0},
+    ),
     Entry(
         "adaptive headroom + strong guard",
         peers.adaptive,
@@ -61,11 +72,25 @@ ENTRIES = (
             "up": Span(1.0, 2.5, log=True),
             "top": Span(1.0, 12.0, log=True),
             "half_life_h": Span(1, 120, log=True),
+            "days": Span(0.5, 7, log=True),
             "level": Span(0.5, 1.0),
             "share": Span(0.0, 1.3),
             "guard": Span(1.3, 6.0, log=True),
             "peak": Span(0.0, 1.3),
             "again": Span(1, 12, whole=True),
+        },
+        start={
+            "window": 15,
+            "base": 1.1,
+            "up": 1.05,
+            "top": 6,
+            "half_life_h": 24,
+            "days": 5,
+            "level": 0.93,
+            "share": 0.4,
+            "guard": 2.4,
+            "peak": 1.0,
+            "again": 3,
         },
     ),
     Entry("oracle", oracle, published={}, sees_future=True),

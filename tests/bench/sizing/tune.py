@@ -3,9 +3,10 @@
 """Find the operating point of each policy on the VMs that may be tuned on: make tune TRACES=... PROTOCOL=...
 
 For each row of the bench and each policy with numbers to tune, the same budget: random points on a third of the VMs,
-the best third of them on all, then steps around the best of those. What is sought is the most reclaimed capacity with
-every limit of the service level kept with a margin, for a closed loop is blinded by its own caps and the VMs that are
-reported are others. The report VMs are never looked at. Points go to operating_points.json, which the bench only reads.
+the best of them on all beside a first guess and what other rows found, then steps around those that are best so far.
+What is sought is the most reclaimed capacity with every limit of the service level kept with a margin: a closed loop is
+blinded by its own caps, and the VMs that are reported are others. The report VMs are never looked at. Points go to
+operating_points.json, which the bench only reads.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import sys
 import time
 import zlib
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -29,9 +31,9 @@ from .table import ROWS, Row, entries, spans
 
 MARGIN = 0.85  # of each limit
 PENALTY = 30.0  # points of reclaimed capacity for each limit that is exceeded once over
-TRIALS = 48  # random points
-STEPS = 24  # around the best
-SHRINKS = (0.25, 0.15, 0.08)  # of a step, in shares of a span
+TRIALS = 48  # random points on a third of the VMs, and as many steps on all
+PARENTS_OF = 8  # random points, one is kept
+WIDTHS = (0.2, 0.1, 0.05)  # of a step, in shares of a span
 KEPT = ("reclaimed", "violations", "unserved_of_demand", "worst_vm", "vms_within_1pct", "resizes_per_vm_day")
 
 
@@ -55,8 +57,9 @@ def worth(score: Score, row: Row, slo: Slo) -> float:
 class Tuner:
     """The search of one policy in one row."""
 
-    def __init__(self, entry: Entry, row: Row, whole: Fleet, *, trials: int) -> None:
+    def __init__(self, entry: Entry, row: Row, whole: Fleet, *, trials: int, known: Sequence[Point] = ()) -> None:
         self.entry, self.row, self.whole, self.trials = entry, row, whole, trials
+        self.guesses = [entry.start, *known]
         self.third = whole.only(whole.chosen.unique_ids[::3])
         self.spans = spans(entry, row)
         self.rng = np.random.default_rng(zlib.crc32(f"{row.name} {entry.name}".encode()))
@@ -64,15 +67,22 @@ class Tuner:
     def search(self) -> tuple[Point, Score]:
         names = list(self.spans)
         shares = self.rng.random((self.trials, len(names)))
-        few = sorted(shares, key=lambda share: -self.tried(share, self.third)[0])[: self.trials // 3]
-        best = max((self.tried(share, self.whole) for share in few), key=lambda found: found[0])
-        steps = STEPS * self.trials // TRIALS
-        for step in range(steps):
-            width = SHRINKS[step * len(SHRINKS) // steps]
-            moves = self.rng.random(len(names)) < max(0.4, 1 / len(names))
-            moved = best[1] + moves * self.rng.normal(0, width, len(names))
-            best = max(best, self.tried(np.clip(moved, 0, 1), self.whole), key=lambda found: found[0])
+        few = sorted(shares, key=lambda share: -self.tried(share, self.third)[0])[: self.trials // PARENTS_OF]
+        parents = [self.tried(share, self.whole) for share in (*few, *map(self.shares, self.guesses))]
+        for step in range(self.trials):
+            parents = sorted(parents, key=lambda found: -found[0])[: len(few)]
+            one = parents[min(self.rng.geometric(0.5), len(parents)) - 1][1]
+            moves = self.rng.random(len(names)) < max(0.3, 1 / len(names))
+            moves[self.rng.integers(len(names))] = True
+            width = WIDTHS[step % len(WIDTHS)] * (1 - step / (2 * self.trials))
+            parents.append(self.tried(np.clip(one + moves * self.rng.normal(0, width, len(names)), 0, 1), self.whole))
+        best = max(parents, key=lambda found: found[0])
         return self.point(best[1]), best[2]
+
+    def shares(self, point: Point) -> np.ndarray:
+        """Where a point lies in each span; a number it does not say is the lowest, which changes nothing."""
+        found = [span.share(point.get(name, span.low)) for name, span in self.spans.items()]
+        return np.clip(found, 0, 1)
 
     def point(self, share: np.ndarray) -> Point:
         return {name: span.at(where) for (name, span), where in zip(self.spans.items(), share, strict=True)}
@@ -107,7 +117,8 @@ def main() -> None:
             if not spans(entry, row) or not entry.name.startswith(chosen.policies):
                 continue
             clock = time.process_time()
-            point, score = Tuner(entry, row, fleets[row.target], trials=chosen.trials).search()
+            known = [of[entry.name]["point"] for of in said["rows"].values() if entry.name in of]
+            point, score = Tuner(entry, row, fleets[row.target], trials=chosen.trials, known=known).search()
             spent = time.process_time() - clock
             figures = {name: round(value, 4) for name, value in asdict(score).items() if name in KEPT}
             said["rows"].setdefault(row.name, {})[entry.name] = {

@@ -104,9 +104,7 @@ def replay(policy: Policy, trace: Trace, *, first: int, last: int, lead: int, ev
         current = pending.pop(t, current)
         allowed = np.minimum(np.maximum(current, floor[t]), capacity[t])
         allocation[t] = np.where(np.isnan(current), capacity[t], allowed)
-        below = allocation[t] < capacity[t] * BELOW
-        seen[t] = np.where(below, np.minimum(demand[t], allocation[t]), demand[t])
-        saturated[t] = below & (seen[t] >= SATURATED * allocation[t])
+        seen[t], saturated[t] = seen_under(allocation[t], demand[t], capacity[t])
     allocation[last:] = capacity[last:]
     counts = [len(vms) for vms, _unused in changes]
     return Replayed(
@@ -115,6 +113,15 @@ def replay(policy: Policy, trace: Trace, *, first: int, last: int, lead: int, ev
         vm=np.concatenate([vms for vms, _unused in changes]),
         size=np.concatenate([sizes for _unused, sizes in changes]),
     )
+
+
+def seen_under(allocation: Doubles, demand: Doubles, capacity: Doubles) -> tuple[Doubles, Flags]:
+    """What is seen of a demand under an allocation, and whether that held it back; arrays of one shape."""
+    with needs("numpy"):
+        import numpy as np
+    below = allocation < capacity * BELOW
+    seen = np.where(below, np.minimum(demand, allocation), demand)
+    return seen, below & (seen >= SATURATED * allocation)
 
 
 def decisions_table(trace: Trace, replayed: Replayed, *, lead: int) -> pa.Table:

@@ -1,0 +1,187 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Headroom's own sizing as a policy in a closed loop: what the forecast and the plan stage decide, tick by tick."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from .._core.needs import needs
+from .._forecast.features import PAST_DAYS, Moment
+from .._forecast.outcome_model import OutcomeModel, curves
+from .._plan.guard import GuardRule, grown, kept_free
+from .._plan.price import Prices, cheapest
+from .._records.series import DAY_S
+from .._replay.loop import Observed
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Doubles = npt.NDArray[np.float64]
+    Flags = npt.NDArray[np.bool_]
+    Integers = npt.NDArray[np.int64]
+
+LEAST_KNOWN_S = DAY_S  # of the past looked at: a VM known for less keeps what it has
+MORE = 1.05  # between decisions on any size a VM grows by this much at least, or stays
+SETTLED_S = DAY_S  # what an error budget spent earlier weighs beside what was seen since
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """The numbers of the policy; ``make tune`` finds them."""
+
+    violation: float
+    unserved: float
+    resize: float
+    ledger: float
+    at_ease: float
+    whole_from: float
+    jump: float
+    peak: float
+    step: float
+    most: float
+    half_life_h: float
+    beyond: float  # times the use seen at a cap: what the demand there is taken for
+    again: float  # intervals after which a decision is looked at anew, between those on any size
+
+    @classmethod
+    def of(cls, numbers: Mapping[str, float]) -> OperatingPoint:
+        """From a mapping; other names in it are passed over."""
+        return cls(**{one.name: numbers[one.name] for one in fields(cls)})
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is remembered of V VMs."""
+
+    headroom: Doubles  # [V], share of the size
+    spent: Doubles  # [V], share of time violated
+
+
+class Sizer:
+    """A policy of ``_replay.loop``. Each VM's decisions hang on its own past, the model and the operating point."""
+
+    def __init__(
+        self,
+        point: OperatingPoint,
+        *,
+        model: OutcomeModel,
+        standing: Standing,
+        start: datetime,
+        first: int,
+        granule: float = 0.0,
+    ) -> None:
+        """``start``: START of the first column; ``first``: tick of the first decision."""
+        step_s = model.step_s
+        self._point, self._model, self._granule = point, model, granule
+        self._start, self._first = start, first
+        self._prices = Prices(
+            point.violation, point.unserved, point.resize, point.ledger, point.at_ease, point.whole_from
+        )
+        self._rule = GuardRule(point.jump, point.peak, point.step, point.most, point.half_life_h * 3600 / step_s)
+        self._headroom, self._before = standing.headroom, standing.spent
+        self._violated = standing.spent * 0
+        self._since = 0
+
+    def decide(self, observed: Observed) -> Doubles:
+        """The sizes wanted, [V]; NaN leaves a VM as ordered."""
+        with needs("numpy"):
+            import numpy as np
+        point, held = self._point, observed.saturated[:, -1]
+        if observed.t > self._first:
+            self._headroom = kept_free(self._rule, self._headroom, held)
+        known_late = observed.t - 1 - self._model.lead  # an outcome counts once an act taken on it could have landed
+        if known_late >= self._first:
+            self._violated = self._violated + observed.saturated[:, known_late]
+        self._since = 0 if observed.hourly else self._since + 1
+        wanted = np.full(len(held), np.nan)
+        if observed.hourly:
+            wanted = self._sized(observed)
+        elif self._since % int(point.again) == 0:
+            sized = self._sized(observed)
+            wanted = np.where(sized > MORE * observed.ordered, sized, np.nan)
+        rows = np.flatnonzero(held)
+        if len(rows):
+            peak = self._believed(observed, rows).max(axis=1)
+            more = grown(self._rule, allocation=observed.allocation[rows, -1], peak=peak)
+            wanted[rows] = np.fmax(wanted[rows], more)
+        return wanted
+
+    def standing(self, now: int) -> Standing:
+        """What is to be remembered at tick ``now``."""
+        return Standing(headroom=self._headroom, spent=self._spent(now))
+
+    def _spent(self, now: int) -> Doubles:
+        settled = SETTLED_S // self._model.step_s
+        return (self._violated + settled * self._before) / (now - self._first + settled)
+
+    def _believed(self, observed: Observed, rows: Integers) -> Doubles:
+        window = slice(-self._past(observed), None)
+        return believed(
+            observed.seen[rows, window], observed.saturated[rows, window], observed.capacity[rows], self._point.beyond
+        )
+
+    def _past(self, observed: Observed) -> int:
+        return min(PAST_DAYS * DAY_S // self._model.step_s, observed.t)
+
+    def _sized(self, observed: Observed) -> Doubles:
+        """What the plan wants of each VM that is known well enough."""
+        with needs("numpy"):
+            import numpy as np
+        intervals = self._past(observed)
+        known = np.count_nonzero(~np.isnan(observed.seen[:, -intervals:]), axis=1)
+        fit = np.flatnonzero(
+            (known * self._model.step_s >= LEAST_KNOWN_S) & ~np.isnan(observed.seen[:, -1]) & (observed.capacity > 0)
+        )
+        wanted = np.full(len(known), np.nan)
+        if not len(fit):
+            return wanted
+        moment = moment_of(
+            self._believed(observed, fit),
+            observed.saturated[fit, -intervals:],
+            observed.capacity[fit],
+            step_s=self._model.step_s,
+            lead=self._model.lead,
+            now=self._start + timedelta(seconds=observed.t * self._model.step_s),
+        )
+        wanted[fit] = cheapest(
+            curves(self._model, moment, observed.floor[fit]),
+            capacity=moment.capacity,
+            ordered=observed.ordered[fit],
+            spent=self._spent(observed.t)[fit],
+            headroom=self._headroom[fit],
+            granule=self._granule,
+            prices=self._prices,
+        )
+        return wanted
+
+
+def believed(seen: Doubles, saturated: Flags, capacity: Doubles, beyond: float) -> Doubles:
+    """Demand [V, T] as it is taken to have been: at a cap there was more than was seen.
+
+    What is not known counts as none: a VM that is not known well enough is not sized.
+    """
+    with needs("numpy"):
+        import numpy as np
+    more = np.minimum(seen * beyond, capacity[:, None])
+    return np.nan_to_num(np.where(saturated, more, seen))
+
+
+def moment_of(demand: Doubles, saturated: Flags, capacity: Doubles, *, step_s: int, lead: int, now: datetime) -> Moment:
+    """The moment of VMs whose past may be shorter than what is looked at; before it nothing was demanded."""
+    with needs("numpy"):
+        import numpy as np
+    missing = ((0, 0), (max(PAST_DAYS * DAY_S // step_s - demand.shape[1], 0), 0))
+    return Moment(
+        demand=np.pad(demand, missing).astype(np.float32),
+        saturated=np.pad(saturated, missing),
+        capacity=capacity,
+        step_s=step_s,
+        lead=lead,
+        since_midnight=(now.hour * 3600 + now.minute * 60 + now.second) // step_s,
+        weekday=now.weekday(),
+    )

@@ -1,0 +1,119 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Train the outcome model on what a sizer would have seen.
+
+Once sizes are enforced the monitor sees less than the demand. A model that learnt from free demand alone meets, in the
+loop, pasts that it has never seen. So a first model is trained on the free demand, sizers with it run through the past
+of VMs that it was not trained on, and the final model learns from what those sizers saw and what really came (Ross,
+Gordon and Bagnell, "A reduction of imitation learning...", AISTATS 2011).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from .._core.errors import HeadroomError
+from .._core.needs import needs
+from .._forecast.features import PAST_DAYS
+from .._forecast.outcome_model import OutcomeModel, examples, train
+from .._records.series import DAY_S
+from .._replay.loop import replay, seen_under
+from .._replay.trace import Trace
+from .sizer import OperatingPoint, Sizer, Standing, believed, moment_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Doubles = npt.NDArray[np.float64]
+
+FREE_MOMENTS = 100  # learnt from by each of the first models
+LOOP_MOMENTS = 400  # by the final one
+SETTLE_DAYS = 1  # after its start the loop does not yet see what it will see later
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model, and how each VM stood when the past ended, had it been sized."""
+
+    model: OutcomeModel
+    standing: dict[str, tuple[float, float]]  # unique_id -> headroom, share of time violated
+
+    def standing_of(self, unique_ids: tuple[str, ...]) -> Standing:
+        """Of these VMs; one that was not there starts without headroom and with nothing spent."""
+        with needs("numpy"):
+            import numpy as np
+        known = np.array([self.standing.get(one, (0.0, 0.0)) for one in unique_ids]).reshape(-1, 2)
+        return Standing(headroom=known[:, 0], spent=known[:, 1])
+
+
+def train_sizer(past: Trace, point: OperatingPoint, *, lead: int, every: int, seed: int = 0) -> Trained:
+    """Learn from the past of a fleet. ``lead`` and ``every`` in intervals. Raises ``forecast.untrained``."""
+    with needs("numpy"):
+        import numpy as np
+    day = DAY_S // past.step_s
+    begin = PAST_DAYS * day
+    if past.steps - lead - every <= begin + SETTLE_DAYS * day:
+        raise HeadroomError(
+            "forecast.untrained",
+            f"{past.steps // day} days of history are too few to learn outcomes from.",
+            advice=f"Wait until there are {PAST_DAYS + SETTLE_DAYS + 1} days of it.",
+        )
+    learner = _Learner(point, lead=lead, every=every, seed=seed)
+    allocation = past.capacity.copy()
+    standing: dict[str, tuple[float, float]] = {}
+    for side in (0, 1):
+        rows = np.array([row for row, one in enumerate(past.unique_ids) if _side(one) == side], dtype=np.int64)
+        mine = past.only([past.unique_ids[row] for row in rows.tolist()])
+        others = past.only(set(past.unique_ids) - set(mine.unique_ids))
+        model = learner.learn(others, others.capacity, since=begin, moments=FREE_MOMENTS)
+        nothing = np.zeros(len(rows))
+        sizer = Sizer(point, model=model, standing=Standing(nothing, nothing), start=past.start, first=begin)
+        done = replay(sizer, mine, first=begin, last=past.steps, lead=lead, every=every)
+        allocation[rows] = done.allocation
+        left = sizer.standing(past.steps)
+        standing.update(zip(mine.unique_ids, zip(left.headroom.tolist(), left.spent.tolist())))
+    model = learner.learn(past, allocation, since=begin + SETTLE_DAYS * day, moments=LOOP_MOMENTS)
+    return Trained(model, standing)
+
+
+class _Learner:
+    """Draws moments of a past and trains a model on them."""
+
+    def __init__(self, point: OperatingPoint, *, lead: int, every: int, seed: int) -> None:
+        with needs("numpy"):
+            import numpy as np
+        self._point, self._lead, self._every, self._seed = point, lead, every, seed
+        self._rng = np.random.default_rng(seed)
+
+    def learn(self, past: Trace, allocation: Doubles, *, since: int, moments: int) -> OutcomeModel:
+        """From the demand as it was seen under an allocation [V, T], and as it really came."""
+        with needs("numpy"):
+            import numpy as np
+        seen, saturated = seen_under(allocation, past.demand, past.capacity)
+        ticks = np.arange(since, past.steps - self._lead - self._every)
+        intervals = PAST_DAYS * DAY_S // past.step_s
+        parts = []
+        for tick in self._rng.choice(ticks, min(moments, len(ticks)), replace=False).tolist():
+            window = slice(tick - intervals, tick)
+            capacity = past.capacity[:, tick - 1]
+            moment = moment_of(
+                believed(seen[:, window], saturated[:, window], capacity, self._point.beyond),
+                saturated[:, window],
+                capacity,
+                step_s=past.step_s,
+                lead=self._lead,
+                now=past.start + timedelta(seconds=tick * past.step_s),
+            )
+            landing = tick + self._lead
+            came = past.demand[:, landing : landing + self._every]
+            parts.append(examples(moment, came, past.floor[:, tick - 1], jump=self._point.jump, rng=self._rng))
+        return train(parts, step_s=past.step_s, lead=self._lead, seed=self._seed)
+
+
+def _side(unique_id: str) -> int:
+    """Which of two halves a VM belongs to, whatever the others are."""
+    return hashlib.sha256(unique_id.encode()).digest()[0] % 2

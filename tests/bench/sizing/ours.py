@@ -1,0 +1,71 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Headroom's own policy in the bench: trained on the days before the window, on every VM of the trace."""
+
+from __future__ import annotations
+
+import hashlib
+
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer import OperatingPoint, Sizer
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer_training import Trained, train_sizer
+from ansible_collections.headroom.fleet.plugins.module_utils._replay.loop import Policy
+
+from .policy import Context, Point, Span
+
+# Of the sizers that the model learns from; a tuner varies the point of the sizer that uses it.
+LEARNT_WITH: Point = {
+    "violation": 1.0,
+    "unserved": 45.0,
+    "resize": 0.01,
+    "ledger": 1.0,
+    "at_ease": 0.5,
+    "whole_from": 0.95,
+    "jump": 2.4,
+    "peak": 1.0,
+    "step": 0.1,
+    "most": 0.6,
+    "half_life_h": 29.0,
+    "beyond": 1.15,
+    "again": 12,
+}
+SPANS = {
+    "violation": Span(0.1, 20.0, log=True),
+    "unserved": Span(8.0, 200.0, log=True),
+    "resize": Span(0.001, 0.5, log=True),
+    "ledger": Span(0.0, 4.0),
+    "at_ease": Span(0.0, 1.0),
+    "whole_from": Span(0.7, 1.0),
+    "jump": Span(1.5, 6.0, log=True),
+    "peak": Span(0.2, 1.2),
+    "step": Span(0.005, 0.4, log=True),
+    "most": Span(0.1, 2.0, log=True),
+    "half_life_h": Span(4, 200, log=True),
+    "beyond": Span(1.0, 2.5),
+    "again": Span(12, 12, whole=True),
+}
+START: Point = {**LEARNT_WITH, "unserved": 40.0, "step": 0.05}
+
+_trained: dict[tuple[str, int, int, str], Trained] = {}
+
+
+def trained(context: Context) -> Trained:
+    """Trained once for each past, target and lead of a process."""
+    past = context.everyone
+    content = hashlib.sha256(past.demand.tobytes() + past.capacity.tobytes()).hexdigest()
+    key = (context.target, context.lead, context.every, content)
+    if key not in _trained:
+        point = OperatingPoint.of(LEARNT_WITH)
+        _trained[key] = train_sizer(past, point, lead=context.lead, every=context.every)
+    return _trained[key]
+
+
+def outcome(point: Point, context: Context) -> Policy:
+    known = trained(context)
+    return Sizer(
+        OperatingPoint.of(point),
+        model=known.model,
+        standing=known.standing_of(context.history.unique_ids),
+        start=context.history.start,
+        first=context.first,
+        granule=1.0 if context.whole else 0.0,
+    )

@@ -293,7 +293,7 @@ def benched(monkeypatch, recorded, *words):
 
 
 def test_the_bench_derives_a_protocol_and_writes_all_it_found(monkeypatch, recorded, capsys):
-    words = ("--quick", "--rows", "cpu, lead 0", "--policies", "autopilot p98")
+    words = ("--quick", "--rows", "cpu, lead 0", "--policies", "autopilot p98*")
     benched(monkeypatch, recorded, *words)
     out = benched(monkeypatch, recorded, *words)
     assert "scored 2 times" in capsys.readouterr().out
@@ -328,7 +328,7 @@ def test_the_tuner_never_sees_the_report_vms(monkeypatch, recorded):
         points = recorded.parent / f"{traces.stem}.json"
         words = ["--traces", str(traces), "--protocol", str(out / "protocol.json"), "--out", str(points)]
         monkeypatch.setattr(
-            sys, "argv", ["tune", *words, "--trials", "8", "--policies", "p98", "--rows", "cpu, lead 60"]
+            sys, "argv", ["tune", *words, "--trials", "8", "--policies", "p98*", "--rows", "cpu, lead 60*"]
         )
         tune.main()
         found.append(operating_points(points))

@@ -18,6 +18,7 @@ import sys
 import time
 from dataclasses import asdict
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pyarrow as pa
@@ -76,8 +77,8 @@ def main() -> None:
     options.add_argument("--ids", choices=("report", "tune", "all"), default="report")
     options.add_argument("--out", type=Path, default=RESULTS)
     options.add_argument("--quick", action="store_true", help="three rows, no curves")
-    options.add_argument("--policies", default="", help="only those whose name begins so")
-    options.add_argument("--rows", default="", help="only those whose name begins so")
+    options.add_argument("--policies", default="*", help="only those whose name matches, as files do in a shell")
+    options.add_argument("--rows", default="*", help="only those whose name matches")
     options.add_argument("--points", type=Path, default=POINTS)
     chosen = options.parse_args()
     try:
@@ -95,14 +96,14 @@ def bench(chosen: argparse.Namespace) -> None:
     results: list[dict[str, object]] = []
     fleets: dict[str, Fleet] = {}
     for row in ROWS:
-        if not row.name.startswith(chosen.rows) or (chosen.quick and not row.quick) or not has(table, row.target):
+        if not fnmatchcase(row.name, chosen.rows) or (chosen.quick and not row.quick) or not has(table, row.target):
             continue
         if row.target not in fleets:
             fleets[row.target] = fleet(table, protocol, row.target, chosen.ids)
             print(f"{row.target}: {about(fleets[row.target])}")
         heading(row)
         for entry in entries(row):
-            if not entry.name.startswith(chosen.policies):
+            if not fnmatchcase(entry.name, chosen.policies):
                 continue
             point = point_of(entry, row, points)
             if point is None:

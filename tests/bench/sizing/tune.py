@@ -18,6 +18,7 @@ import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,8 @@ from .table import ROWS, Row, entries, spans
 
 MARGIN = 0.85  # of each limit
 PENALTY = 30.0  # points of reclaimed capacity for each limit that is exceeded once over
-TRIALS = 48  # random points on a third of the VMs, and as many steps on all
+TRIALS = 32  # random points on a third of the VMs
+STEPS_OF = 1.5  # steps on all VMs, to one trial
 PARENTS_OF = 8  # random points, one is kept
 WIDTHS = (0.2, 0.1, 0.05)  # of a step, in shares of a span
 KEPT = ("reclaimed", "violations", "unserved_of_demand", "worst_vm", "vms_within_1pct", "resizes_per_vm_day")
@@ -69,12 +71,13 @@ class Tuner:
         shares = self.rng.random((self.trials, len(names)))
         few = sorted(shares, key=lambda share: -self.tried(share, self.third)[0])[: self.trials // PARENTS_OF]
         parents = [self.tried(share, self.whole) for share in (*few, *map(self.shares, self.guesses))]
-        for step in range(self.trials):
+        steps = int(STEPS_OF * self.trials)
+        for step in range(steps):
             parents = sorted(parents, key=lambda found: -found[0])[: len(few)]
             one = parents[min(self.rng.geometric(0.5), len(parents)) - 1][1]
             moves = self.rng.random(len(names)) < max(0.3, 1 / len(names))
             moves[self.rng.integers(len(names))] = True
-            width = WIDTHS[step % len(WIDTHS)] * (1 - step / (2 * self.trials))
+            width = WIDTHS[step % len(WIDTHS)] * (1 - step / (2 * steps))
             parents.append(self.tried(np.clip(one + moves * self.rng.normal(0, width, len(names)), 0, 1), self.whole))
         best = max(parents, key=lambda found: found[0])
         return self.point(best[1]), best[2]
@@ -96,8 +99,8 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--traces", required=True)
     options.add_argument("--protocol", required=True)
-    options.add_argument("--policies", default="", help="only those whose name begins so")
-    options.add_argument("--rows", default="", help="only those whose name begins so")
+    options.add_argument("--policies", default="*", help="only those whose name matches, as files do in a shell")
+    options.add_argument("--rows", default="*", help="only those whose name matches")
     options.add_argument("--trials", type=int, default=TRIALS)
     options.add_argument("--out", type=Path, default=POINTS)
     chosen = options.parse_args()
@@ -109,12 +112,12 @@ def main() -> None:
     begin = time.process_time()
     fleets: dict[str, Fleet] = {}
     for row in ROWS:
-        if row.tuned_as or not row.name.startswith(chosen.rows) or not has(table, row.target):
+        if row.tuned_as or not fnmatchcase(row.name, chosen.rows) or not has(table, row.target):
             continue
         if row.target not in fleets:
             fleets[row.target] = fleet(table, protocol, row.target, "tune")
         for entry in entries(row):
-            if not spans(entry, row) or not entry.name.startswith(chosen.policies):
+            if not spans(entry, row) or not fnmatchcase(entry.name, chosen.policies):
                 continue
             clock = time.process_time()
             known = [of[entry.name]["point"] for of in said["rows"].values() if entry.name in of]

@@ -3,11 +3,12 @@
 """Online correction: each quantile of each series follows its own misses, whatever the errors drift to.
 
 Quantile tracking (the proportional part of conformal PID control; Angelopoulos, Candes and Tibshirani, NeurIPS 2023,
-after adaptive conformal inference, Gibbs and Candes, NeurIPS 2021): a truth above the quantile raises it by a step times
-its level, one below lowers it by the same step times the rest. In the long run the quantile is then exceeded as often
-as it should be, for any sequence at all. The step follows the recent size of the series' errors, so that a series that
-becomes ten times as lively is followed ten times as fast. A tie teaches nothing: what never leaves its floor is not
-corrected.
+after adaptive conformal inference, Gibbs and Candes, NeurIPS 2021): a truth above the quantile raises it by a step
+times its level, one below lowers it by the same step times the rest. In the long run it is then exceeded as often as
+it should be, for any sequence at all. The step follows the recent size of the series' errors, so that a series that
+becomes ten times as lively is followed ten times as fast. The correction is as wide as the forecast itself is at that
+moment, compared with its usual width (locally adaptive; Lei et al., JASA 2018): a forecast that is sure, of a series at
+its floor or its capacity, stays what it is. A tie teaches nothing.
 
 What was seen at a cap is a lower bound. Above the quantile it is a miss, certainly; at or below it tells nothing.
 
@@ -29,29 +30,32 @@ if TYPE_CHECKING:
     Flags = npt.NDArray[np.bool_]
 
 RATE = 0.05  # of the size of the errors, for each forecast: faster follows noise, see docs/decisions/0007
-MEMORY = 0.98  # of that size, from one forecast to the next: fifty of them
+SLOWEST = 0.2  # of that rate, at the median: where truths lie dense a small step goes a long way
+MEMORY = 0.98  # of size and width, from one forecast to the next: fifty of them
+WIDEST = 3.0  # times the usual width: a forecast that is much less sure than usual is not to be corrected out of sight
 
 
 @dataclass(frozen=True)
 class Correction:
     """What was learnt about V series and Q levels of one engine."""
 
-    offset: Doubles  # [V, Q], added to the forecast
+    offset: Doubles  # [V, Q], added to a forecast of the usual width
     size: Doubles  # [V], mean absolute error lately; 0: none is known
+    width: Doubles  # [V], from the lowest to the highest quantile, on average lately; 0: the levels are all the same
 
 
 def uncorrected(series: int, levels: int) -> Correction:
     """Return where everyone begins."""
     with needs("numpy"):
         import numpy as np
-    return Correction(np.zeros((series, levels)), np.zeros(series))
+    return Correction(np.zeros((series, levels)), np.zeros(series), np.zeros(series))
 
 
 def corrected(raw: Doubles, state: Correction) -> Doubles:
     """Apply it to quantiles [V, S, Q]: ascending, never negative."""
     with needs("numpy"):
         import numpy as np
-    return np.asarray(np.sort(np.maximum(raw + state.offset[:, None, :], 0.0), axis=2), dtype=np.float64)
+    return np.asarray(np.sort(np.maximum(_shifted(raw, state), 0.0), axis=2), dtype=np.float64)
 
 
 def learnt(
@@ -60,7 +64,7 @@ def learnt(
     """Take in one forecast [V, S, Q] and what came [V, S], NaN where unknown; ``bound`` [V, S]: at least that came."""
     with needs("numpy"):
         import numpy as np
-    value = raw + state.offset[:, None, :]  # each level for itself: what is put in order afterwards is not its doing
+    value = _shifted(raw, state)  # each level for itself: what is put in order afterwards is not its doing
     known = ~np.isnan(truth) & ~np.isnan(value).any(axis=2)
     firm = known if bound is None else known & ~bound
     safe = np.where(known, truth, 0.0)
@@ -70,7 +74,29 @@ def learnt(
     count = np.count_nonzero(telling, axis=1)  # [V, Q]
     mean = np.where(telling, surprise, 0.0).sum(axis=1) / np.maximum(count, 1)
     middle = value[..., len(levels) // 2]
-    heard = firm.any(axis=1)
+    heard = np.asarray(firm.any(axis=1))
     error = np.where(firm, np.abs(safe - middle), 0.0).sum(axis=1) / np.maximum(np.count_nonzero(firm, axis=1), 1)
-    size = np.where(heard, np.where(state.size > 0, MEMORY * state.size + (1 - MEMORY) * error, error), state.size)
-    return Correction(state.offset + RATE * size[:, None] * mean, size)
+    rate = RATE * np.maximum(np.abs(2 * levels - 1), SLOWEST)
+    size = _recent(state.size, error, heard)
+    return Correction(
+        state.offset + rate * size[:, None] * mean,
+        size,
+        _recent(state.width, (raw.max(axis=2) - raw.min(axis=2)).mean(axis=1), np.asarray(known.all(axis=1))),
+    )
+
+
+def _shifted(raw: Doubles, state: Correction) -> Doubles:
+    with needs("numpy"):
+        import numpy as np
+    usual = state.width[:, None]
+    width = raw.max(axis=2) - raw.min(axis=2)  # [V, S]
+    share = np.divide(width, usual, out=np.ones_like(width), where=usual > 0)
+    return np.asarray(raw + state.offset[:, None, :] * np.minimum(share, WIDEST)[..., None], dtype=np.float64)
+
+
+def _recent(before: Doubles, now: Doubles, heard: Flags) -> Doubles:
+    """Average with forgetting; the first is taken as it is."""
+    with needs("numpy"):
+        import numpy as np
+    average = np.where(before > 0, MEMORY * before + (1 - MEMORY) * now, now)
+    return np.asarray(np.where(heard, average, before), dtype=np.float64)

@@ -6,7 +6,9 @@ Every engine's pinball loss is kept with exponential forgetting. The mix weighs 
 in units of the best one's (exponentially weighted average forecaster; Cesa-Bianchi and Lugosi, Prediction, Learning,
 and Games, 2006, chapter 2; the average of quantile functions is one again). The mix is scored like an engine, as it
 would have been issued, and speaks only where it did better than the best alone. The first engine is the one to beat:
-another takes its place only by a clear lead, for the best of many that are as good wins by luck.
+another takes its place only by a clear lead that is also more than chance would give it, CHANCES standard errors of
+what it saved (select.py has the same rule): the best of many that are as good wins by luck, and high quantiles are paid
+for in the rare bursts, which a calm stretch forgets.
 
 The state is a value. It is learnt from forecasts whose truth is known, and from nothing later.
 """
@@ -27,10 +29,11 @@ if TYPE_CHECKING:
     Integers = npt.NDArray[np.int64]
     Flags = npt.NDArray[np.bool_]
 
-MEMORY = 0.98  # from one forecast to the next: fifty of them
-LEAST = 12.0  # forecasts, forgotten in part, before anyone but the first engine speaks
+MEMORY = 0.99  # from one forecast to the next: a hundred of them
+LEAST = 36.0  # forecasts, forgotten in part, before anyone but the first engine speaks; of 12, a lull decides
 SHARPNESS = 8.0  # an engine with a loss 1/8 above the best has a weight of 1/e of it
 LEAD = 0.05  # of the first engine's loss
+CHANCES = 3.0  # standard errors
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Standing:
     """Losses of E engines, and of the mix after them."""
 
     loss: Doubles  # [V, E + 1, Q], forgetting
+    squares: Doubles  # [V, E + 1, Q], of what each saved against the first, forgetting
     count: Doubles  # [V], forecasts, forgetting
 
 
@@ -45,7 +49,8 @@ def unknown(series: int, engines: int, levels: int) -> Standing:
     """Return where everyone begins."""
     with needs("numpy"):
         import numpy as np
-    return Standing(np.zeros((series, engines + 1, levels)), np.zeros(series))
+    none = np.zeros((series, engines + 1, levels))
+    return Standing(none, none, np.zeros(series))
 
 
 def combined(standing: Standing, said: Doubles) -> tuple[Doubles, Integers]:
@@ -59,14 +64,17 @@ def combined(standing: Standing, said: Doubles) -> tuple[Doubles, Integers]:
     blend = _mixed(standing, said, silent)
     every = np.concatenate([said, blend[:, None]], axis=1)
     out = np.concatenate([silent, silent.all(axis=1, keepdims=True)], axis=1)
-    loss = np.where(out[..., None], np.inf, standing.loss)
+    saved = standing.loss[:, :1] - standing.loss
+    chance = np.sqrt(np.maximum(standing.squares - saved**2 / np.maximum(standing.count, 1)[:, None, None], 0.0))
+    clear = (saved > LEAD * standing.loss[:, :1]) & (saved > CHANCES * chance)
+    clear |= silent[:, :1, None]  # where the first says nothing the best of the others speaks
+    clear[:, 0] = True
+    loss = np.where(out[..., None] | ~clear, np.inf, standing.loss)
     best = np.argmin(loss, axis=1)  # [V, Q]
-    first = loss[:, 0]
-    lead = np.take_along_axis(loss, best[:, None], axis=1)[:, 0] < (1 - LEAD) * first
     mature = (standing.count >= LEAST)[:, None]
     mix = np.int64(said.shape[1])
     fallback = np.where(silent[:, :1], mix, np.int64(0))
-    who = np.where(mature & lead, best, fallback)
+    who = np.where(mature, best, fallback)
     value = np.take_along_axis(every, who[:, None, None, :], axis=1)[:, 0]
     return np.asarray(np.sort(value, axis=2), dtype=np.float64), np.asarray(who, dtype=np.int64)
 
@@ -84,8 +92,11 @@ def judged(standing: Standing, said: Doubles, truth: Doubles, *, levels: Doubles
     # Whoever was silent has its say counted as the worst of the others: silence must not pay.
     mean = np.where(np.isnan(mean), np.nan_to_num(mean, nan=0.0).max(axis=1, keepdims=True), mean)
     keep = np.where(heard, MEMORY, 1.0)
+    new = np.where(heard[:, None, None], mean, 0.0)
     return Standing(
-        keep[:, None, None] * standing.loss + np.where(heard[:, None, None], mean, 0.0), keep * standing.count + heard
+        keep[:, None, None] * standing.loss + new,
+        keep[:, None, None] * standing.squares + (new[:, :1] - new) ** 2,
+        keep * standing.count + heard,
     )
 
 

@@ -40,6 +40,7 @@ CARRIED = 6  # samples that a gap is carried over: 30 minutes
 LEVELS = ("0.5", "0.9", "0.95")
 COLUMNS = {"0.5": "q50", "0.9": "q90", "0.95": "q95"}
 NEXT = (3, 12)
+STAGES = ("trees", "trees, corrected", "trees, corrected, mixed with other engines")
 DECIMALS = 2  # of a per cent: finer than a monitor tells
 FINEST = "0.3"  # per cent: variation below it is none
 DRAWS = 1000
@@ -78,13 +79,19 @@ def main() -> None:
         trace = load(chosen.trace, protocol)
         wanted = set(trace.ids) if chosen.ids == "all" else set(protocol[f"{chosen.ids}_ids"])
         scored = np.flatnonzero(np.isin(trace.ids, list(wanted)))
-        rows = forecasts(trace, scored, refit=chosen.refit * DAY, most=chosen.origins)
+        stages, spent = forecasts(trace, scored, refit=chosen.refit * DAY, most=chosen.origins)
         if chosen.out:
-            rows.to_parquet(chosen.out, index=False)
-        losses(rows, "headroom")
-        if chosen.reference:
-            paired(rows, pd.read_parquet(chosen.reference))
-        coverage(rows, trace)
+            stages[STAGES[-1]].to_parquet(chosen.out, index=False)
+        origins = spent.pop("origins")
+        print(
+            f"CPU seconds over {origins:.0f} origins of {len(scored)} VMs: "
+            + ", ".join(f"{what} {seconds:.1f}" for what, seconds in spent.items())
+        )
+        for stage, rows in stages.items():
+            losses(rows, stage)
+            if chosen.reference:
+                paired(rows, pd.read_parquet(chosen.reference))
+            coverage(rows, trace)
 
 
 def load(path: Path, protocol: dict[str, Any]) -> Trace:
@@ -105,46 +112,76 @@ def load(path: Path, protocol: dict[str, Any]) -> Trace:
     return Trace(used.index.to_numpy(), times, past.to_numpy(np.float32), begin, min(end, len(times)))
 
 
-def forecasts(trace: Trace, scored: npt.NDArray[np.int64], *, refit: int, most: int) -> pd.DataFrame:
-    """The engine's quantiles from every origin, beside what came."""
-    from ansible_collections.headroom.fleet.plugins.module_utils._forecast import quantile_features, quantile_model
+def forecasts(
+    trace: Trace, scored: npt.NDArray[np.int64], *, refit: int, most: int
+) -> tuple[dict[str, pd.DataFrame], dict[str, float]]:
+    """Quantiles from every origin, beside what came: of the trees, corrected, and mixed with other engines."""
+    from ansible_collections.headroom.fleet.plugins.module_utils._forecast import (
+        calibration,
+        mix,
+        quantile_features,
+        quantile_model,
+    )
+    from ansible_collections.headroom.fleet.plugins.module_utils._forecast.engines import Naive, TrailingQuantile
 
     clock = quantile_features.Clock(INTERVAL_S)
     carried = pd.DataFrame(trace.past).ffill(axis=1).fillna(0).to_numpy(np.float32)  # as the reference sees a gap
-    parts, model, trained_at = [], None, 0
-    spent = {"train": 0.0, "forecast": 0.0}
+    levels = np.array([float(level) for level in LEVELS])
+    correction = calibration.uncorrected(len(scored), len(levels))
+    peers = (TrailingQuantile(24), TrailingQuantile(3), Naive())
+    standing = mix.unknown(len(scored), 1 + len(peers), len(levels))
+    parts: dict[str, list[pd.DataFrame]] = {stage: [] for stage in STAGES}
+    spent = dict.fromkeys(("train", "trees", "other engines", "correct and mix"), 0.0)
+    model, trained_at, before = None, 0, None
     for end in range(trace.begin, trace.end - STEPS + 1, SPACING):
-        start = time.process_time()
+        clocked = time.process_time()
         if model is None or (refit and end - trained_at >= refit):
-            seen = trace.past[:, :end]
             ends = quantile_model.origins(end, clock, most=most, seed=SEED)
             model = quantile_model.train(
-                seen, ends, interval_s=INTERVAL_S, steps=STEPS, levels=LEVELS, finest=FINEST, seed=SEED
+                trace.past[:, :end], ends, interval_s=INTERVAL_S, steps=STEPS, levels=LEVELS, finest=FINEST, seed=SEED
             )
             print(
                 f"trained on {model.rows} rows of {model.series} VMs, {len(ends)} origins: {model.digest}", flush=True
             )
             trained_at = end
-            spent["train"] += time.process_time() - start
-            start = time.process_time()
-        value = quantile_model.predict(model, carried[scored, :end], end=end)
-        spent["forecast"] += time.process_time() - start
-        value = np.round(np.minimum(value, 100), DECIMALS)
-        truth = carried[scored, end : end + STEPS]
-        part = {
-            "unique_id": np.repeat(trace.ids[scored], STEPS),
-            "origin": trace.times[end - 1],
-            "h": np.tile(np.arange(1, STEPS + 1), len(scored)),
-            "y": truth.ravel(),
-        }
-        part |= {COLUMNS[level]: value[:, :, place].ravel() for place, level in enumerate(LEVELS)}
-        parts.append(pd.DataFrame(part))
-    series = len(parts) * len(scored)
-    print(
-        f"CPU seconds: {spent['train']:.1f} to train, {spent['forecast']:.1f} for {len(parts)} origins of "
-        f"{len(scored)} VMs ({1000 * spent['forecast'] / series:.2f} per 1,000 series)"
-    )
-    return pd.concat(parts, ignore_index=True)
+        clocked = _spend(spent, "train", clocked)
+        past = carried[scored, :end]
+        trees = np.round(np.minimum(quantile_model.predict(model, past, end=end), 100), DECIMALS).astype(np.float64)
+        clocked = _spend(spent, "trees", clocked)
+        said = [
+            engine.forecast(past, [end], steps=STEPS, levels=levels, interval_s=INTERVAL_S)[:, 0] for engine in peers
+        ]
+        clocked = _spend(spent, "other engines", clocked)
+        if before is not None:  # what was said two hours ago has come by now, and nothing later is looked at
+            then, engines, moment = before
+            came = past[:, moment : moment + STEPS].astype(np.float64)
+            correction = calibration.learnt(correction, then, came, levels=levels)
+            standing = mix.judged(standing, engines, came, levels=levels)
+        corrected = np.minimum(calibration.corrected(trees, correction), 100)
+        engines = np.stack([corrected, *said], axis=1)
+        before = (trees, engines, end)
+        values = dict(zip(STAGES, (trees, corrected, mix.combined(standing, engines)[0]), strict=True))
+        _spend(spent, "correct and mix", clocked)
+        for stage, value in values.items():
+            parts[stage].append(_rows(trace, scored, end, np.round(value, DECIMALS), carried))
+    spent["origins"] = len(parts[STAGES[0]])
+    return {stage: pd.concat(rows, ignore_index=True) for stage, rows in parts.items()}, spent
+
+
+def _spend(spent: dict[str, float], what: str, since: float) -> float:
+    now = time.process_time()
+    spent[what] += now - since
+    return now
+
+
+def _rows(trace: Trace, scored: npt.NDArray[np.int64], end: int, value: Any, carried: Floats) -> pd.DataFrame:
+    rows = {
+        "unique_id": np.repeat(trace.ids[scored], STEPS),
+        "origin": trace.times[end - 1],
+        "h": np.tile(np.arange(1, STEPS + 1), len(scored)),
+        "y": carried[scored, end : end + STEPS].ravel(),
+    }
+    return pd.DataFrame(rows | {COLUMNS[level]: value[:, :, place].ravel() for place, level in enumerate(LEVELS)})
 
 
 def pinball(rows: pd.DataFrame, level: str) -> pd.Series:
@@ -174,8 +211,7 @@ def paired(ours: pd.DataFrame, theirs: pd.DataFrame) -> None:
         columns={f"{name}_theirs": name for name in ("y", *COLUMNS.values())}
     )
     differing = int((np.abs(both["y"] - other["y"]) > 1e-3).sum())
-    print(f"paired on {len(both)} of {len(theirs)} points; the truth differs at {differing}")
-    losses(other, "reference")
+    losses(other, f"reference, {len(both)} of {len(theirs)} points, the truth differs at {differing}")
     rng = np.random.default_rng(SEED)
     for steps in NEXT:
         near = both["h"] <= steps

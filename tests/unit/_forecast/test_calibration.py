@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.calibration import (
@@ -31,20 +33,20 @@ def fixed(rounds, series, steps, quantiles):
 
 def test_a_forecast_that_errs_is_brought_to_its_word():
     rng = np.random.default_rng(1)
-    truth = FAR + rng.normal(0, 1, (600, 40, 12))
-    shares, _unused = follow(truth, fixed(600, 40, 12, [FAR - 1, FAR - 1, FAR + 2.5]))
-    np.testing.assert_allclose(shares[300:].mean(axis=(0, 1)), LEVELS, atol=0.02)
+    truth = FAR + rng.normal(0, 1, (1000, 40, 12))
+    shares, _unused = follow(truth, fixed(1000, 40, 12, [FAR - 1, FAR - 1, FAR + 2.5]))
+    np.testing.assert_allclose(shares[600:].mean(axis=(0, 1)), LEVELS, atol=0.02)
 
 
 def test_it_follows_a_drift_of_level_and_spread():
     rng = np.random.default_rng(2)
-    spread = np.where(np.arange(900) < 300, 1.0, 6.0)[:, None, None]
-    truth = 100 + 5 * (spread > 1) + spread * rng.normal(0, 1, (900, 40, 12))
-    right_at_first = fixed(900, 40, 12, [100.0, 101.28, 101.64])
-    raw_share = covered(truth[600:], right_at_first[600:], LEVELS).mean(axis=(0, 1, 2))
+    spread = np.where(np.arange(1800) < 300, 1.0, 6.0)[:, None, None]
+    truth = 100 + 5 * (spread > 1) + spread * rng.normal(0, 1, (1800, 40, 12))
+    right_at_first = fixed(1800, 40, 12, [100.0, 101.28, 101.64])
+    raw_share = covered(truth[1200:], right_at_first[1200:], LEVELS).mean(axis=(0, 1, 2))
     assert raw_share[1] < 0.5
     shares, _unused = follow(truth, right_at_first)
-    np.testing.assert_allclose(shares[600:].mean(axis=(0, 1)), LEVELS, atol=0.02)
+    np.testing.assert_allclose(shares[1200:].mean(axis=(0, 1)), LEVELS, atol=0.02)
 
 
 def test_a_series_on_its_floor_is_not_corrected():
@@ -89,8 +91,18 @@ def test_what_is_unknown_teaches_nothing_and_no_series_moves_another():
     assert (state.offset[1:] == 0).all()
 
 
+def test_a_forecast_that_is_sure_stays_what_it_is():
+    rng = np.random.default_rng(5)
+    truth = FAR + rng.normal(0, 1, (200, 3, 12))
+    raw = fixed(200, 3, 12, [FAR - 3, FAR - 2, FAR - 1])
+    _unused, state = follow(truth, raw)
+    assert (corrected(raw[0], state)[..., 1:] > FAR).all()
+    sure = np.full((3, 12, 3), 100.0)
+    np.testing.assert_array_equal(corrected(sure, state), sure)
+
+
 def test_quantiles_ascend_and_are_never_negative():
     state = uncorrected(1, 3)
-    state = type(state)(np.array([[3.0, 0.0, -20.0]]), state.size)
+    state = replace(state, offset=np.array([[3.0, 0.0, -20.0]]))
     value = corrected(np.array([[[1.0, 2.0, 3.0]]]), state)
     assert value.tolist() == [[[0.0, 2.0, 4.0]]]

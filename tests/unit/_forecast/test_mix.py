@@ -34,13 +34,23 @@ def test_the_first_speaks_until_enough_is_known():
 def test_each_series_and_level_has_its_own_choice():
     engines = said([5, 9], [9, 5], series=2)
     truth = np.array([[5.0] * 4, [9.0] * 4])
-    who = combined(after(40, engines, truth, series=2), engines)[1]
+    who = combined(after(60, engines, truth, series=2), engines)[1]
     assert who.tolist() == [[0, 1], [1, 0]]
 
 
 def test_a_small_lead_is_luck():
     engines, truth = said([6, 6], [5.98, 5.98]), np.full((1, 4), 5.0)
     assert combined(after(60, engines, truth), engines)[1].tolist() == [[0, 0]]
+
+
+def test_a_lead_that_chance_explains_is_luck():
+    rng = np.random.default_rng(6)
+    standing = unknown(200, 2, 2)
+    engines = said([5, 5], [6, 6], series=200)
+    for _unused in range(100):
+        truth = rng.normal(5.5, 1, (200, 1)) + np.zeros((200, 4))
+        standing = judged(standing, engines, truth, levels=LEVELS)
+    assert (combined(standing, engines)[1][:, 0] == 1).mean() < 0.02
 
 
 def test_the_mix_speaks_where_it_is_better_than_the_best():
@@ -59,14 +69,14 @@ def test_the_mix_speaks_where_it_is_better_than_the_best():
 def test_a_forgotten_past_does_not_decide():
     engines = said([5, 5], [9, 9])
     standing = after(400, engines, np.full((1, 4), 5.0))
-    for _unused in range(100):
+    for _unused in range(250):
         standing = judged(standing, engines, np.full((1, 4), 9.0), levels=LEVELS)
     assert combined(standing, engines)[1].tolist() == [[1, 1]]
 
 
 def test_silence_does_not_pay_and_is_no_part_of_the_mix():
     mute = said([5, 5], [np.nan, np.nan])
-    standing = after(40, mute, np.full((1, 4), 5.0))
+    standing = after(60, mute, np.full((1, 4), 5.0))
     value, who = combined(standing, mute)
     assert who.tolist() == [[0, 0]]
     assert np.isfinite(value).all()

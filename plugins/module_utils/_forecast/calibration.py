@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Doubles = npt.NDArray[np.float64]
     Flags = npt.NDArray[np.bool_]
 
-RATE = 0.05  # of the size of the errors, for each forecast: faster follows noise, see docs/decisions/0007
+RATE = 0.05  # of the size of the errors, for each forecast: faster follows noise, see docs/decisions/0008
 SLOWEST = 0.2  # of that rate, at the median: where truths lie dense a small step goes a long way
 MEMORY = 0.98  # of size and width, from one forecast to the next: fifty of them
 WIDEST = 3.0  # times the usual width: a forecast that is much less sure than usual is not to be corrected out of sight

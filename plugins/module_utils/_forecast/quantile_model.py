@@ -39,7 +39,7 @@ FIRST_STEPS = 3  # learnt from at each origin: they differ most, and matter most
 OTHER_STEPS = 3  # drawn from the rest: neighbouring steps tell much the same
 OFTEN = 0.3  # a series of this share of the mean scale, or more, is always drawn
 RAREST = 0.05  # one that hardly moves is still drawn now and then
-# Measured in docs/decisions/0007. The tails need larger leaves: what seldom happens is soon learnt by heart.
+# Measured in docs/decisions/0008. The tails need larger leaves: what seldom happens is soon learnt by heart.
 ROUNDS = 100
 TREES: dict[str, Any] = {
     "objective": "quantile",
@@ -182,7 +182,12 @@ def predict(model: Model, past: Floats, *, end: int) -> Floats:
 
 
 def refusal(model: Model, *, interval_s: int, steps: int, levels: Sequence[float]) -> str:
-    """Why the model cannot speak of this; "" if it can."""
+    """Why the model cannot speak of this, here; "" if it can."""
+    try:
+        with needs("lightgbm"):
+            import lightgbm  # noqa: F401 - whether it is there
+    except HeadroomError as error:
+        return error.message
     known = [float(level) for level in model.levels]
     for wrong, why in (
         (model.interval_s != interval_s, f"it was trained for {model.interval_s} s"),

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import sys
 import warnings
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast import quantile_model
+from ansible_collections.headroom.fleet.plugins.module_utils._forecast.engines import ENGINES
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.quantile_engine import QuantileTrees
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.quantile_features import (
     Clock,
@@ -24,6 +26,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._forecast.quantile_
     train,
 )
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.scores import covered, pinball
+from ansible_collections.headroom.fleet.plugins.module_utils._forecast.select import ORIGINS, Shape, attempt, select
 
 pytest.importorskip("lightgbm")
 
@@ -179,7 +182,6 @@ def test_the_features_have_names_and_no_unit(past):
     assert one.values.shape == (SOUND, 2, len(names(CLOCK)))
     assert len(set(names(CLOCK))) == len(names(CLOCK))
     np.testing.assert_allclose(one.values, many.values, rtol=1e-3, atol=1e-4)
-    assert names(Clock(3600))
 
 
 def test_the_engine_is_silent_about_days_it_was_trained_on(past, model):
@@ -188,6 +190,14 @@ def test_the_engine_is_silent_about_days_it_was_trained_on(past, model):
     assert value.shape == (SOUND, 3, 2, 2)
     assert np.isnan(value[:, 0]).all()
     np.testing.assert_array_equal(value[:, 1], predict(model, past, end=CUT)[:, :2, 1:])
+
+
+def test_it_is_chosen_by_the_days_it_had_not_seen(past, model):
+    engines = (*ENGINES, QuantileTrees(model, unseen=past.shape[1] - CUT))
+    shape = Shape(interval_s=INTERVAL_S, lead=0, steps=STEPS, levels=NUMBERS)
+    chosen = select(attempt(past, shape, engines=engines))
+    assert (chosen.engine == len(engines) - 1).mean() > 0.5
+    assert chosen.origins.max() < ORIGINS
 
 
 @pytest.mark.parametrize(
@@ -212,6 +222,22 @@ def test_a_model_says_what_it_cannot_speak_of(past, model, asked, why):
 def test_a_model_of_other_features_is_refused(model, monkeypatch):
     monkeypatch.setattr(quantile_model, "VERSION", 0)
     assert "other features" in refusal(model, interval_s=INTERVAL_S, steps=1, levels=[0.5])
+
+
+def test_without_the_library_the_engine_is_silent_and_says_why(past, model, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    assert "lightgbm" in refusal(model, interval_s=INTERVAL_S, steps=1, levels=[0.5])
+    value = QuantileTrees(model, unseen=99).forecast(
+        past, [past.shape[1]], steps=1, levels=NUMBERS, interval_s=INTERVAL_S
+    )
+    assert np.isnan(value).all()
+
+
+def test_the_features_reach_as_far_as_they_say():
+    for interval_s in (300, 900, 3600):
+        clock = Clock(interval_s)
+        window = np.arange(clock.columns, dtype=np.float32)[None, :]
+        assert np.isfinite(describe(window, clock, range(1, clock.furthest + 1), finest=1).values).all()
 
 
 def test_origins_keep_the_minute_of_the_decision():

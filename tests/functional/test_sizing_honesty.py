@@ -9,13 +9,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache, partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer import OperatingPoint
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer_training import train_sizer
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.protocol import ReplayProtocol
+from ansible_collections.headroom.fleet.plugins.module_utils._replay.trace import Trace
+from tests.bench.sizing import ours
 from tests.bench.sizing.run import decisions, fleet, operating_points, point_of, run
 from tests.bench.sizing.table import ROWS, entries
 
@@ -65,11 +70,26 @@ def table(percent, capacity, extra=()):
     )
 
 
+@cache
+def learnt(target, lead, every):
+    """What a sizer has learnt on another fleet, where a model of outcomes is given to it."""
+    rng = np.random.default_rng(3)
+    shape = (40, 10 * PER_DAY)
+    level = rng.uniform(0.03, 0.3, (shape[0], 1)) * (1 + 0.5 * np.sin(np.arange(shape[1]) / PER_DAY * 2 * np.pi))
+    use = np.clip(level * rng.gamma(4, 1 / 4, shape) + 0.5 * (rng.random(shape) < 0.01), 0, 1)
+    capacity = np.full(shape, 4.0 if target == "cpu" else 4096.0)
+    names = tuple(f"other-{number:02}" for number in range(shape[0]))
+    past = Trace(names, START - timedelta(days=30), use * capacity, capacity, 0.05 * capacity)
+    return train_sizer(past, OperatingPoint.of(ours.LEARNT_WITH), lead=lead, every=every)
+
+
 def policies(row):
     """Each policy that sees no future, with a point to play at."""
+    given = partial(ours.outcome, trained=lambda context: learnt(context.target, context.lead, context.every))
     for entry in entries(row):
         if not entry.sees_future:
-            yield entry, point_of(entry, row, POINTS) or entry.start
+            point = point_of(entry, row, POINTS) or entry.start
+            yield (replace(entry, make=given) if entry.name == ours.NAME else entry), point
 
 
 def issued(rows, *, until=None, of=None):

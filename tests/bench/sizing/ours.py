@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer import OperatingPoint, Sizer
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer_training import Trained, train_sizer
@@ -12,6 +13,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._replay.loop import
 
 from .policy import Context, Point, Span
 
+NAME = "headroom"
 # Of the sizers that the model learns from; a tuner varies the point of the sizer that uses it.
 LEARNT_WITH: Point = {
     "violation": 1.0,
@@ -59,7 +61,7 @@ def trained(context: Context) -> Trained:
     return _trained[key]
 
 
-def outcome(point: Point, context: Context) -> Policy:
+def outcome(point: Point, context: Context, *, trained: Callable[[Context], Trained] = trained) -> Policy:
     known = trained(context)
     return Sizer(
         OperatingPoint.of(point),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.loop import Policy
 
-from . import peers, vpa
+from . import ours, peers, vpa
 from .oracle import oracle
 from .policy import Careful, Context, Entry, Point, Span, Sparing, Whole
 
@@ -16,6 +16,7 @@ FACTOR = Span(1.0, 4.0, log=True)
 GUARD = Span(1.0, 4.0, log=True)
 
 ENTRIES = (
+    Entry(ours.NAME, ours.outcome, ours.SPANS, start=ours.START),
     Entry("vpa (as published)", vpa.make, published=vpa.PUBLISHED),
     Entry(
         "vpa + guard",

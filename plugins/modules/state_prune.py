@@ -87,6 +87,9 @@ removed:
     reference:
       description: Names of newest plans that nobody renewed.
       type: int
+    model:
+      description: Versions of models that were retired or rolled back.
+      type: int
     artifact:
       description: Artifacts that nothing kept refers to.
       type: int
@@ -99,7 +102,7 @@ removed:
     rehearsal:
       description: Rehearsals that were left behind.
       type: int
-  sample: {"journal": 1200, "released": 0, "approval": 14, "hold": 0, "lease": 0, "reference": 2, "artifact": 310,
+  sample: {"journal": 1200, "released": 0, "approval": 14, "hold": 0, "lease": 0, "reference": 2, "model": 1, "artifact": 310,
            "telemetry_row": 86400, "telemetry_file": 288, "rehearsal": 1}
 compacted_days:
   description: Days of telemetry that were rewritten as few files.

@@ -17,9 +17,9 @@ from ansible_collections.headroom.fleet.plugins.module_utils._store import audit
 from ansible_collections.headroom.fleet.plugins.module_utils._store.db import Database
 from tests.functional import test_prune
 from tests.servers.postgres import PROGRAMS, Postgres, running
-from tests.unit._store import test_controllers, test_state
+from tests.unit._store import test_controllers, test_models, test_state
 
-for module in (test_prune, test_controllers, test_state):  # their tests, with the fixture state_url of this module
+for module in (test_prune, test_controllers, test_models, test_state):  # their tests, with the fixture state_url of this module
     globals().update({name: value for name, value in vars(module).items() if not name.startswith("__")})
 
 

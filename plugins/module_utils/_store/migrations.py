@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from .db import Database
 
-# Times are ms since 1970; flags are 0 or 1; lists are canonical JSON. SQL that both SQLite and PostgreSQL read.
+# Times are ms since 1970, days are days since then; flags are 0 or 1; lists are canonical JSON. SQL that both SQLite
+# and PostgreSQL read.
 STEPS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE TABLE journal (
@@ -59,9 +60,33 @@ STEPS: tuple[tuple[str, ...], ...] = (
             artifact TEXT PRIMARY KEY, refers_to TEXT NOT NULL, table_url TEXT NOT NULL,
             table_version BIGINT NOT NULL)""",
     ),
+    (
+        """CREATE TABLE model (
+            purpose TEXT NOT NULL, metric TEXT NOT NULL, lead_s BIGINT NOT NULL, model TEXT NOT NULL,
+            status TEXT NOT NULL, share_ppm BIGINT NOT NULL, made_ms BIGINT NOT NULL, since_ms BIGINT NOT NULL,
+            reason TEXT NOT NULL, PRIMARY KEY (purpose, metric, lead_s, model))""",
+    ),
+    (
+        """CREATE TABLE issued (
+            forecast TEXT PRIMARY KEY, snapshot TEXT NOT NULL, fleet TEXT NOT NULL, made_ms BIGINT NOT NULL,
+            first_ms BIGINT NOT NULL, until_ms BIGINT NOT NULL, interval_s BIGINT NOT NULL)""",
+        "CREATE INDEX issued_until ON issued (until_ms)",
+        """CREATE TABLE score (
+            unique_id TEXT NOT NULL, metric TEXT NOT NULL, day BIGINT NOT NULL, scored BIGINT NOT NULL,
+            violated BIGINT NOT NULL, missed BIGINT NOT NULL, loss DOUBLE PRECISION NOT NULL,
+            naive_loss DOUBLE PRECISION NOT NULL, covered DOUBLE PRECISION NOT NULL, banded BIGINT NOT NULL,
+            until_ms BIGINT NOT NULL, PRIMARY KEY (unique_id, metric, day))""",
+        "CREATE INDEX score_day ON score (day)",
+        """CREATE TABLE standing (
+            unique_id TEXT NOT NULL, metric TEXT NOT NULL, demoted INTEGER NOT NULL, since_day BIGINT NOT NULL,
+            code TEXT NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (unique_id, metric))""",
+    ),
 )
 VERSION = len(STEPS)
-TABLES = ("journal", "audit", "approval", "hold", "released", "lease", "kill_switch", "reference", "lineage")
+TABLES = (
+    *("journal", "audit", "approval", "hold", "released", "lease", "kill_switch", "reference", "lineage", "model"),
+    *("issued", "score", "standing"),
+)
 
 
 def migrate(database: Database) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .._records.model import RETIRED, ROLLED_BACK
 from .._records.receipt import DONE
 from . import audit
 from .holds import REVERTED_TWICE
@@ -39,6 +40,15 @@ _RULES = (
     ("hold", "unique_id", "until_ms < :before_ms"),
     ("lease", "endpoint", "expires_at_ms < :before_ms"),
     ("reference", "name", "at_ms < :before_ms"),
+    ("model", "purpose, metric, lead_s, model", "since_ms < :before_ms AND status IN :over"),
+    ("issued", "forecast", "until_ms < :before_ms"),
+    ("score", "unique_id, metric, day", "day < :before_ms / 86400000"),
+    (
+        "standing",
+        "unique_id, metric",
+        """since_day < :before_ms / 86400000 AND NOT EXISTS (SELECT 1 FROM score
+        WHERE score.unique_id = standing.unique_id AND score.metric = standing.metric)""",
+    ),
 )
 
 
@@ -46,7 +56,8 @@ def prune(database: Database, *, before_ms: int, run_id: str, who: str) -> dict[
     """Remove settled rows older than this, say so in the audit log, and return how many of each table.
 
     What stays, however old: acts that recovery looks at, what keeps a VM held, the newest act on each VM and resource,
-    approvals and holds that have not run out so long ago. The caller's ``before_ms`` lies before every rolling window.
+    approvals and holds that have not run out so long ago, and how a VM stands that was scored since. The caller's
+    ``before_ms`` lies before every rolling window, and before the days that the scorecard looks back on.
     """
     removed = {}
     for table, key, condition in _RULES:
@@ -69,12 +80,12 @@ def prune(database: Database, *, before_ms: int, run_id: str, who: str) -> dict[
 
 
 def needed(connection: Connection, *, since_ms: int) -> frozenset[str]:
-    """Digests of artifacts that rows refer to: plans of acts unsettled or younger than this, of approvals, references.
+    """Digests of artifacts that rows refer to: plans of acts unsettled or younger, of approvals, references, models.
 
     An older act that is kept for its hold time alone does not keep its plan.
     """
     text = """SELECT plan FROM journal WHERE updated_at_ms >= :before_ms OR state IN :unsettled
-        UNION SELECT plan FROM approval UNION SELECT digest FROM reference"""
+        UNION SELECT plan FROM approval UNION SELECT digest FROM reference UNION SELECT model FROM model"""
     statement, values = _bound(text, since_ms)
     return frozenset(connection.execute(statement, values).scalars())
 
@@ -83,9 +94,8 @@ def _bound(text: str, before_ms: int) -> tuple[TextClause, dict[str, Any]]:
     """The statement with those of the values below that it names."""
     import sqlalchemy
 
-    known: dict[str, Any] = {"unsettled": UNSETTLED_STATES, "done": DONE}
+    known: dict[str, Any] = {"unsettled": UNSETTLED_STATES, "done": DONE, "over": (RETIRED, ROLLED_BACK)}
     used = {name: value for name, value in known.items() if f":{name}" in text}
-    statement = sqlalchemy.text(text)
-    if "unsettled" in used:
-        statement = statement.bindparams(sqlalchemy.bindparam("unsettled", expanding=True))
+    lists = [name for name, value in used.items() if isinstance(value, tuple)]
+    statement = sqlalchemy.text(text).bindparams(*(sqlalchemy.bindparam(name, expanding=True) for name in lists))
     return statement, {**used, "before_ms": before_ms}

@@ -96,11 +96,12 @@ def bench(chosen: argparse.Namespace) -> None:
     results: list[dict[str, object]] = []
     fleets: dict[str, Fleet] = {}
     for row in ROWS:
-        if not fnmatchcase(row.name, chosen.rows) or (chosen.quick and not row.quick) or not has(table, row.target):
+        wanted = fnmatchcase(row.name, chosen.rows) and (row.quick or not chosen.quick)
+        if not wanted or row.lead_s not in protocol.leads_s or not has(table, row.target):
             continue
         if row.target not in fleets:
             fleets[row.target] = fleet(table, protocol, row.target, chosen.ids)
-            print(f"{row.target}: {about(fleets[row.target])}")
+            print(f"{row.target}: {about(fleets[row.target], chosen.ids)}")
         heading(row)
         for entry in entries(row):
             if not fnmatchcase(entry.name, chosen.policies):
@@ -165,11 +166,14 @@ def result(entry: Entry, row: Row, point: Point, of: Fleet, chosen: argparse.Nam
     }
 
 
-def about(of: Fleet) -> str:
+def about(of: Fleet, ids: str) -> str:
     """What is replayed, and what had to be settled in the samples."""
     days = (of.last - of.first) * of.protocol.tick_s / 86400
     lines = [f"{len(of.chosen.unique_ids)} VMs, {days:.1f} days from {of.protocol.scored_from:%Y-%m-%d %H:%M} UTC"]
-    return "\n  ".join([*lines, *(str(finding) for finding in of.chosen.findings)])
+    absent = set(of.protocol.ids(ids)) - set(of.chosen.unique_ids)
+    if absent:
+        lines.append(f"{len(absent)} VMs of the protocol are not in the trace")
+    return "\n  ".join([*lines, "in the whole trace:", *(str(finding) for finding in of.chosen.findings)])
 
 
 def heading(row: Row) -> None:

@@ -14,14 +14,16 @@ from .._plan.plan import make_plan
 from .._plan.state import PlanState
 from .._policy.default import DEFAULT_POLICY
 from .._policy.sizing import load_policy
-from .._records.codec import decode_artifact, encode
+from .._records.codec import encode
 from .._records.forecast import Forecast
 from .._records.plan import Plan
 from .._records.receipt import DONE
 from .._records.snapshot import Snapshot
 from .._store import approvals, holds, journal, references
 from .._store.tables import table_from_bytes
+from .actions import planned_actions
 from .context import Result, find_vm_name
+from .scorecard import demoted, fleet_of, issue, keep_scorecard
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -54,6 +56,7 @@ def plan(
     table = table_from_bytes(context.artifacts.get_bytes(header.table))
     policy, text = read_policy(policy_text, policy_name)
     ids, missing = resolve_scope(seen, scope)
+    said = keep_scorecard(context, snapshot=seen, policy=policy)
     with context.database.transaction() as connection:
         state = read_state(context, connection)
     made = make_plan(
@@ -71,14 +74,15 @@ def plan(
     scope_name = scope_digest(made)
     with context.database.transaction() as connection:
         last = references.get(connection, f"plan/{scope_name}")
-    changed = not last or _acts(_actions(context, last)) != _acts(made.actions)
-    warnings = (*made.warnings, *_missing_warning(missing), *_opposed_warnings(context, made))
+    changed = not last or _acts(planned_actions(context, last)) != _acts(made.actions)
+    warnings = (*made.warnings, *said, *_missing_warning(missing), *_opposed_warnings(context, made))
     # All that it rests on is read by now: from here on it is stored, or nothing is.
     context.artifacts.put_bytes(text)
     digest = context.artifacts.put(made)
     with context.database.transaction() as connection:
         before = references.get(connection, f"plan/{scope_name}")  # not ``last``, where another plan came between
         references.put(context.database, connection, f"plan/{scope_name}", digest)
+        issue(connection, forecast=header, table=table, digests=(forecast, snapshot), fleet=fleet_of(seen))
         if before and before != digest:
             references.put(context.database, connection, f"before/{scope_name}", before)
     return Result(
@@ -149,24 +153,11 @@ def _opposed_warnings(context: Context, made: Plan) -> tuple[str, ...]:
         f"{one.vm_name}: {given[one.action_id]} approved to {one.direction} its {one.resource} in the plan {plan}, of "
         "which this plan wants the opposite. That act is held back."
         for plan, given in waiting.items()
-        for one in (_actions(context, plan) if given else ())
+        for one in (planned_actions(context, plan) if given else ())
         if one.action_id in given and wishes.get((one.unique_id, one.resource), one.direction) != one.direction
     ]
     more = (f"{len(found) - MOST_NAMED} more approved acts are held back.",) if len(found) > MOST_NAMED else ()
     return (*found[:MOST_NAMED], *more)
-
-
-def _actions(context: Context, plan: str) -> tuple[Action, ...]:
-    """What a plan does, without its decisions, of which a large fleet has many; of one that nobody can apply, nothing.
-
-    That is one that was lost, or is of a release with another schema.
-    """
-    try:
-        return decode_artifact(Plan, {**context.artifacts.get_json(plan), "decisions": []}).actions
-    except HeadroomError as error:
-        if error.code not in ("artifact.missing", "schema.older", "schema.newer"):
-            raise
-        return ()
 
 
 def _waiting(connection: Connection, plan: str, given: dict[str, str]) -> dict[str, str]:
@@ -176,7 +167,7 @@ def _waiting(connection: Connection, plan: str, given: dict[str, str]) -> dict[s
 
 
 def read_state(context: Context, connection: Connection) -> PlanState:
-    """What earlier runs say about each VM: holds, the newest acts, and what was reverted."""
+    """What earlier runs say about each VM: holds, the newest acts, what was reverted, and how its forecasts did."""
     return PlanState(
         holds={
             unique_id: f"{hold.who}: {hold.reason}"
@@ -184,6 +175,7 @@ def read_state(context: Context, connection: Connection) -> PlanState:
         },
         last_acts=journal.newest_acts(connection, state=DONE),
         reverted_twice=holds.reverted_twice(connection),
+        demoted=demoted(connection),
     )
 
 

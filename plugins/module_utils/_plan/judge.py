@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Optional, Union
 
-from .._policy.settings import MODE_IGNORE, Settings
+from .._policy.settings import MODE_IGNORE, MODE_RECOMMEND, Settings
 from .._policy.sizing import SizingPolicy
 from .._records.forecast import Choice
 from .._records.plan import REFUSED, STAY, Decision
@@ -30,6 +30,8 @@ from .constraints import (
 from .order import Proposal
 from .state import PlanState
 from .target import DEMANDS, Clock, Wanted, wanted_size
+
+DEMOTED = "demoted"  # code of an act that is only recommended, for its VM's forecasts did not earn more
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Judge:
         mode, why = effective_mode(vm, settings, direction)
         if mode == MODE_IGNORE:
             return why
+        demoted = self.state.demoted.get((vm.unique_id, resource), "")
         held = against_hold_time(vm, resource, direction, settings=settings, state=self.state, now=self.now)
         if held is not None:
             return held
@@ -106,16 +109,17 @@ class Judge:
             settings=settings,
             resource=resource,
             direction=direction,
-            mode=mode,
+            mode=MODE_RECOMMEND if demoted else mode,
             capability=landing.capability,
             granule=granule,
             size_after=landing.size,
             size_wanted=wanted.size,
             upper=upper,
             opening=opening,
-            reason="; ".join(part for part in (wanted.reason, step, landing.note) if part),
+            reason="; ".join(part for part in (wanted.reason, step, landing.note, demoted) if part),
             line=sizing.lines[f"step_limit.{direction}"] if limited else wanted.line,
             decision=index,
+            code=DEMOTED if demoted else direction,
         )
 
 

@@ -40,6 +40,7 @@ class Proposal:
     reason: str
     line: int
     decision: int
+    code: str  # of the decision, where it comes to an act
 
     @property
     def size(self) -> int:

@@ -80,7 +80,7 @@ def make_plan(
             return decision_of(answer, verdict=REFUSED, code=why.code, reason=why.reason, line=why.line)
         one, action = acts[index]
         return decision_of(
-            answer, verdict=ACT, code=answer.direction, reason=one.reason, line=answer.line, action_id=action.action_id
+            answer, verdict=ACT, code=answer.code, reason=one.reason, line=answer.line, action_id=action.action_id
         )
 
     return Plan(

@@ -165,6 +165,7 @@ def _propose(
         reason=f"a person asked for {goal}, it has {size}",
         line=0,
         decision=index,
+        code=direction,
     )
 
 

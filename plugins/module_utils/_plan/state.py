@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class PlanState:
-    """Holds, past acts, and VMs changed and reverted twice; all by unique_id."""
+    """Holds, past acts, VMs changed and reverted twice, and whose forecasts are not to act; all by unique_id."""
 
     holds: dict[str, str] = field(default_factory=dict)  # -> reason
     # (unique_id, resource) -> direction and end of the newest act on it, the end in ms since 1970 UTC
     last_acts: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
     reverted_twice: frozenset[str] = frozenset()
+    demoted: dict[tuple[str, str], str] = field(default_factory=dict)  # (unique_id, resource) -> reason

@@ -176,6 +176,15 @@ def of_vm(connection: Connection, unique_id: str) -> tuple[Entry, ...]:
     return _entries(connection, _select().where(sqlalchemy.column("unique_id") == unique_id))
 
 
+def written_between(connection: Connection, *, since_ms: int, until_ms: int) -> tuple[Entry, ...]:
+    """Every action that may have changed its VM and was under way between these times, oldest first."""
+    import sqlalchemy
+
+    written = sqlalchemy.column("written") == 1
+    begun = sqlalchemy.column("begun_at_ms") <= until_ms
+    return _entries(connection, _select().where(written, begun, sqlalchemy.column("updated_at_ms") >= since_ms))
+
+
 def failed_host_set(connection: Connection, host_set: str) -> bool:
     """Whether an act on this host set could not be set back: nothing else begins there."""
     import sqlalchemy

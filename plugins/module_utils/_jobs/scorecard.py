@@ -1,0 +1,393 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keep the scorecard: hold earlier forecasts against what came since, and judge by it who is only recommended for.
+
+An interval is scored once its telemetry can be expected to be there, an hour after its end, and never again: how far a
+VM was looked at stands in the row that the figures are added to, and both are one transaction. So it does no harm to
+run twice, or for several controllers at once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .._core.clock import parse_utc
+from .._core.errors import HeadroomError
+from .._core.needs import needs
+from .._forecast.realised import Foretold, Frame, Point, Scores, score, sizes_along, truth_of
+from .._forecast.request import LATE_S
+from .._forecast.scorecard import NEVER, WINDOW_DAYS, Daily, judge
+from .._plan.target import DEMANDS
+from .._policy.kinds import normal_quantile
+from .._records.codec import check_schema, decode_artifact
+from .._records.forecast import Forecast
+from .._records.receipt import DONE, REVERTED
+from .._records.snapshot import Snapshot
+from .._store import issued, journal, scores, standings
+from .._store.issued import Issued
+from .._store.scores import Score
+from .._store.standings import Standing
+from .._store.tables import table_from_bytes
+from .actions import planned_actions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+    from sqlalchemy import Connection
+
+    from .._policy.sizing import SizingPolicy
+    from .context import Context
+
+    Doubles = npt.NDArray[np.float64]
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+US_PER_MS = 1000
+BACK_MS = 2 * DAY_MS  # what was not scored for so long, as nothing ran, is left
+ROUND_MS = 6 * HOUR_MS  # looked at in one go: bounds the memory
+VMS_AT_ONCE = 500  # in one transaction: acts wait meanwhile
+
+
+def issue(connection: Connection, *, forecast: Forecast, table: pa.Table, digests: tuple[str, str], fleet: str) -> None:
+    """Note that plans are made from this forecast; ``digests``: its own, and that of the snapshot it is about."""
+    if not table.num_rows:
+        return
+    first_ms = _ms(forecast.cutoff) + int(table["lead_s"][0].as_py()) * 1000
+    until_ms = first_ms + forecast.horizon_s * 1000
+    made_ms, interval_s = _ms(forecast.made_at), forecast.interval_s
+    issued.note(connection, Issued(*digests, fleet, made_ms, first_ms, until_ms, interval_s))
+
+
+def fleet_of(snapshot: Snapshot) -> str:
+    """What forecasts of one fleet have in common."""
+    return " ".join(sorted(snapshot.endpoints))
+
+
+def keep_scorecard(context: Context, *, snapshot: Snapshot, policy: SizingPolicy) -> tuple[str, ...]:
+    """Score what can be scored by now, and return what is to be said about it.
+
+    Where the past cannot be read it says so: nothing else depends on it. Raises ``store.unreachable``.
+    """
+    late_ms = _ms_of(context.now) - LATE_S * 1000
+    with context.database.transaction() as connection:
+        known = issued.reaching(connection, since_ms=late_ms - BACK_MS)
+        looked = scores.looked_until(connection, since_day=(late_ms - BACK_MS) // DAY_MS) if known else {}
+    if not known:
+        return ()
+    # An interval that begins before is over, and its telemetry there.
+    settled_ms = (late_ms - max(one.interval_s for one in known) * 1000) // HOUR_MS * HOUR_MS
+    ids = {vm.unique_id for vm in snapshot.vms}
+    begun = [until_ms for (unique_id, _unused), until_ms in looked.items() if unique_id in ids]
+    first_ms = min(begun) if begun else min(one.first_ms for one in known) // HOUR_MS * HOUR_MS
+    missed = 0
+    try:
+        card = _Card(context, snapshot, policy, _speaking(known, snapshot))
+        for start_ms in range(max(first_ms, settled_ms - BACK_MS), settled_ms, ROUND_MS):
+            missed += card.round(start_ms, min(start_ms + ROUND_MS, settled_ms))
+    except HeadroomError as error:
+        return (f"The scorecard is not up to date: {error}",)
+    return (
+        (f"Scorecard: {missed} intervals were forecast, and their telemetry or size is not known.",) if missed else ()
+    )
+
+
+def demoted(connection: Connection) -> dict[tuple[str, str], str]:
+    """Who is only recommended for, by (unique_id, resource), and why."""
+    resources = {demand.metric: resource for resource, demand in DEMANDS.items()}
+    return {
+        (one.unique_id, resources[one.metric]): f"scorecard: {one.reason}"
+        for one in standings.standings(connection).values()
+        if one.demoted and one.metric in resources
+    }
+
+
+class _Speaking(NamedTuple):
+    """A forecast, and where a newer one of the same fleet begins to speak."""
+
+    issued: Issued
+    end_ms: int
+
+
+def _speaking(known: Sequence[Issued], snapshot: Snapshot) -> tuple[_Speaking, ...]:
+    """Of any endpoint of this snapshot, the newest first."""
+    ours = set(fleet_of(snapshot).split())
+    newer: dict[str, int] = {}
+    found = []
+    for one in known:
+        if ours & set(one.fleet.split()):
+            end_ms = min(one.until_ms, newer.get(one.fleet, one.until_ms))
+            newer[one.fleet] = one.first_ms
+            if end_ms > one.first_ms:
+                found.append(_Speaking(one, end_ms))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """One frame's scores, and the START of each of its intervals in ms."""
+
+    scores: Scores
+    starts_ms: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """Forecasts whose intervals are the same stretches of time."""
+
+    interval_s: int
+    series_interval_s: int
+    target: str
+    quantiles: tuple[str, ...]
+    phase_ms: int
+
+
+@dataclass(frozen=True)
+class _Card:
+    """What the rounds of one job share."""
+
+    context: Context
+    snapshot: Snapshot
+    policy: SizingPolicy
+    speaking: tuple[_Speaking, ...]
+
+    def round(self, start_ms: int, end_ms: int) -> int:
+        """Score the intervals that begin in this stretch; returns how many were forecast and cannot be."""
+        spoke = [one for one in self.speaking if one.issued.first_ms < end_ms and one.end_ms > start_ms]
+        if not spoke:
+            return 0
+        kinds = self._kinds(spoke)
+        oldest = min(spoke, key=lambda one: one.issued.made_ms).issued
+        before = self._before(oldest.snapshot)
+        missed = 0
+        for resource, demand in DEMANDS.items():
+            scored = []
+            for kind, of_kind in kinds.items():
+                step_ms = kind.interval_s * 1000
+                first_ms = start_ms + (kind.phase_ms - start_ms) % step_ms
+                columns = -(-(end_ms - first_ms) // step_ms)
+                if columns > 0:
+                    ids = [vm.unique_id for vm in self.snapshot.vms]
+                    frame = Frame(ids, demand.metric, first_ms * US_PER_MS, kind.interval_s, columns)
+                    scored.append(self._score(frame, kind, of_kind, resource=resource, before=before))
+            missed += self._keep(demand.metric, scored, start_ms=start_ms, end_ms=end_ms)
+        return missed
+
+    def _kinds(self, spoke: Sequence[_Speaking]) -> dict[_Kind, list[tuple[_Speaking, Forecast]]]:
+        """Sort them by kind, the newest first; one that is lost by now, or of another release, says nothing."""
+        found: dict[_Kind, list[tuple[_Speaking, Forecast]]] = defaultdict(list)
+        for one in spoke:
+            try:
+                # Without its choices, of which a large fleet has many.
+                header = decode_artifact(
+                    Forecast, {**self.context.artifacts.get_json(one.issued.forecast), "choices": []}
+                )
+                series_interval_s = int(self.context.artifacts.get_json(header.series)["interval_s"])
+            except HeadroomError as error:
+                if error.code not in ("artifact.missing", "schema.older", "schema.newer"):
+                    raise
+                continue
+            quantiles = tuple(normal_quantile(text) for text in header.quantiles)
+            phase_ms = one.issued.first_ms % (header.interval_s * 1000)
+            found[_Kind(header.interval_s, series_interval_s, header.target, quantiles, phase_ms)].append((one, header))
+        return found
+
+    def _score(
+        self,
+        frame: Frame,
+        kind: _Kind,
+        of_kind: Sequence[tuple[_Speaking, Forecast]],
+        *,
+        resource: str,
+        before: tuple[int, dict[str, dict[str, int]]],
+    ) -> _Scored:
+        with needs("numpy"):
+            import numpy as np
+        context = self.context
+        foretold = Foretold(frame, kind.quantiles)
+        for one, header in of_kind:
+            foretold.add(
+                table_from_bytes(context.artifacts.get_bytes(header.table)),
+                target=kind.target,
+                spelled={text: normal_quantile(text) for text in header.quantiles},
+                issued_us=one.issued.made_ms * US_PER_MS,
+                end_us=one.end_ms * US_PER_MS,
+            )
+        oldest_ms = min(one.issued.made_ms for one, _unused in of_kind)
+        end_us = frame.start_us + frame.columns * frame.step_us
+        table = context.series.read(
+            list(frame.unique_ids),
+            metrics=(frame.metric,),
+            start=min(_time(oldest_ms), _time(frame.start_us // US_PER_MS))
+            - timedelta(seconds=LATE_S + kind.interval_s),
+            end=_time(end_us // US_PER_MS),
+            interval_s=kind.series_interval_s,
+        )
+        found = score(
+            foretold,
+            truth_of(table, foretold, target=kind.target, series_interval_s=kind.series_interval_s, late_s=LATE_S),
+            size=self._sizes(frame, resource, before),
+            quantile=[self.policy.effective(vm).sizing[resource].quantile for vm in self.snapshot.vms],
+        )
+        starts_us = frame.start_us + np.arange(frame.columns) * frame.step_us
+        return _Scored(found, starts_us // US_PER_MS)
+
+    def _before(self, digest: str) -> tuple[int, dict[str, dict[str, int]]]:
+        """When an earlier snapshot was taken, in ms, and the size of each VM then; without it nothing is known."""
+        try:
+            data = self.context.artifacts.get_json(digest)
+        except HeadroomError as error:
+            if error.code != "artifact.missing":
+                raise
+            return _ms(self.snapshot.taken_at), {}
+        check_schema(Snapshot, data)
+        sizes = {vm["unique_id"]: {resource: int(vm[resource]) for resource in DEMANDS} for vm in data["vms"]}
+        return _ms(data["taken_at"]), sizes
+
+    def _sizes(self, frame: Frame, resource: str, before: tuple[int, dict[str, dict[str, int]]]) -> Doubles:
+        """The size each VM really had [V, T], in the metric's unit.
+
+        A VM that has the size it had then, and that no act touched, had it in between. What changed outside of Headroom
+        changed at a time that nobody knows.
+        """
+        with needs("numpy"):
+            import numpy as np
+        then_ms, then = before
+        now_ms = _ms(self.snapshot.taken_at)
+        had = np.array([then.get(vm.unique_id, {}).get(resource, np.nan) for vm in self.snapshot.vms], dtype=np.float64)
+        has = np.array([getattr(vm, resource) for vm in self.snapshot.vms], dtype=np.float64)
+        sizes = np.repeat(np.where(had == has, has, np.nan)[:, None], frame.columns, axis=1)
+        acts = self._acts(resource, since_ms=then_ms, until_ms=now_ms)
+        for row, vm in enumerate(self.snapshot.vms):
+            if vm.unique_id in acts:
+                ends = [_seen(then_ms, had[row]), _seen(now_ms, has[row])]
+                sizes[row] = sizes_along([*ends, *acts[vm.unique_id]], frame)
+        return np.asarray(sizes * DEMANDS[resource].per_unit, dtype=np.float64)
+
+    def _acts(self, resource: str, *, since_ms: int, until_ms: int) -> dict[str, list[Point]]:
+        """By unique_id: when the journal's acts changed this resource, and from what to what."""
+        with self.context.database.transaction() as connection:
+            entries = journal.written_between(connection, since_ms=since_ms, until_ms=until_ms)
+        entries = tuple(one for one in entries if one.resource == resource)
+        sizes = {
+            (plan, action.action_id): (action.size_before, action.size_after)
+            for plan in {one.plan for one in entries}
+            for action in planned_actions(self.context, plan)
+        }
+        found: dict[str, list[Point]] = defaultdict(list)
+        for one in entries:
+            size_before, size_after = sizes.get((one.plan, one.action_id), (float("nan"), float("nan")))
+            ended = {DONE: size_after, REVERTED: size_before}
+            found[one.unique_id].append(
+                Point(
+                    one.begun_at_ms * US_PER_MS,
+                    one.updated_at_ms * US_PER_MS,
+                    size_before,
+                    ended.get(one.state, float("nan")),
+                )
+            )
+        return found
+
+    def _keep(self, metric: str, scored: Sequence[_Scored], *, start_ms: int, end_ms: int) -> int:
+        """Add the figures of each VM as far as it was not looked at yet, and judge it where a day is over."""
+        ids = [vm.unique_id for vm in self.snapshot.vms]
+        missed = 0
+        for first in range(0, len(ids), VMS_AT_ONCE):
+            some = ids[first : first + VMS_AT_ONCE]
+            with self.context.database.transaction() as connection:
+                looked = scores.looked_until(connection, some, since_day=(start_ms - BACK_MS) // DAY_MS)
+                since = [max(start_ms, looked.get((one, metric), start_ms)) for one in some]
+                rows = list(_rows(metric, some, scored, first=first, since=since, end_ms=end_ms))
+                scores.add(connection, rows)
+                missed += sum(row.missed for row in rows)
+                over = [one for one in some if looked.get((one, metric), start_ms) // DAY_MS < end_ms // DAY_MS]
+                if over:
+                    self._judge(connection, metric, over, last_day=end_ms // DAY_MS - 1)
+        return missed
+
+    def _judge(self, connection: Connection, metric: str, ids: Sequence[str], *, last_day: int) -> None:
+        with needs("numpy"):
+            import numpy as np
+        known = scores.days(connection, ids, first_day=last_day - WINDOW_DAYS + 1, last_day=last_day)
+        standing = standings.standings(connection, ids)
+        stand = [standing.get((one, metric)) for one in ids]
+        flips = judge(
+            daily_of(known, ids, metric, last_day=last_day),
+            demoted=np.array([one is not None and one.demoted for one in stand]),
+            since=np.array([NEVER if one is None else one.since_day for one in stand], dtype=np.int64),
+        )
+        changed = [Standing(ids[one.row], metric, one.demoted, last_day, one.code, one.reason) for one in flips]
+        standings.change(self.context.database, connection, changed, run_id=self.context.run, who=self.context.who)
+
+
+def daily_of(known: Sequence[Score], ids: Sequence[str], metric: str, *, last_day: int) -> Daily:
+    """Lay the figures of these VMs out, day by day."""
+    with needs("numpy"):
+        import numpy as np
+    place = {unique_id: row for row, unique_id in enumerate(ids)}
+    rows = [one for one in known if one.metric == metric and one.unique_id in place]
+    at = ([place[one.unique_id] for one in rows], [one.day - last_day + WINDOW_DAYS - 1 for one in rows])
+
+    def grid(figure: str, kind: type[Any]) -> npt.NDArray[Any]:
+        cells = np.zeros((len(ids), WINDOW_DAYS), dtype=kind)
+        cells[at] = [getattr(one, figure) for one in rows]
+        return cells
+
+    whole = {name: grid(name, np.int64) for name in ("scored", "violated", "banded")}
+    return Daily(
+        last_day=last_day, **whole, **{name: grid(name, np.float64) for name in ("loss", "naive_loss", "covered")}
+    )
+
+
+def _rows(
+    metric: str, ids: Sequence[str], scored: Sequence[_Scored], *, first: int, since: Sequence[int], end_ms: int
+) -> Iterator[Score]:
+    """Sum the intervals of these VMs (rows from ``first`` on) that begin in [since, end), day by day."""
+    with needs("numpy"):
+        import numpy as np
+    begin = np.array(since, dtype=np.int64)
+    mine = slice(first, first + len(ids))
+    for day in range(int(begin.min()) // DAY_MS, -(-end_ms // DAY_MS)):
+        until_ms = min(end_ms, (day + 1) * DAY_MS)
+        sums = {name: np.zeros(len(ids)) for name in Scores._fields}
+        for one in scored:
+            on_day = (one.starts_ms >= day * DAY_MS) & (one.starts_ms < until_ms)
+            counts = on_day[None, :] & (one.starts_ms[None, :] >= begin[:, None])
+            for name, figure in one.scores._asdict().items():
+                sums[name] += np.where(counts, figure[mine], 0).sum(axis=1)
+        for row in np.flatnonzero(begin < until_ms).tolist():
+            yield Score(
+                unique_id=ids[row],
+                metric=metric,
+                day=day,
+                scored=int(sums["scored"][row]),
+                violated=int(sums["violated"][row]),
+                missed=int(sums["missed"][row]),
+                loss=float(sums["loss"][row]),
+                naive_loss=float(sums["naive_loss"][row]),
+                covered=float(sums["covered"][row]),
+                banded=int(sums["banded"][row]),
+                until_ms=until_ms,
+            )
+
+
+def _seen(at_ms: int, size: float) -> Point:
+    return Point(at_ms * US_PER_MS, at_ms * US_PER_MS, size, size)
+
+
+def _ms(text: str) -> int:
+    return _ms_of(parse_utc(text))
+
+
+def _ms_of(moment: datetime) -> int:
+    return (moment - EPOCH) // timedelta(milliseconds=1)
+
+
+def _time(ms: int) -> datetime:
+    return EPOCH + timedelta(milliseconds=ms)

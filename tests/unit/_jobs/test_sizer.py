@@ -1,0 +1,115 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer import OperatingPoint, Sizer, Standing
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer_training import train_sizer
+from ansible_collections.headroom.fleet.plugins.module_utils._replay.loop import Observed
+from ansible_collections.headroom.fleet.plugins.module_utils._replay.trace import Trace
+
+HOUR, DAY = 12, 288
+START = datetime(2026, 1, 5, tzinfo=UTC)
+POINT = OperatingPoint(
+    violation=1.0, unserved=40.0, resize=0.01, ledger=1.0, at_ease=0.5, whole_from=0.95, jump=2.4, peak=1.0,
+    step=0.1, most=0.6, half_life_h=29.0, beyond=1.15, again=12,
+)  # fmt: skip
+DAYS, VMS, LEAD = 10, 24, 1
+
+
+def fleet():
+    rng = np.random.default_rng(3)
+    shape = (VMS, DAYS * DAY)
+    level = rng.uniform(0.03, 0.3, (VMS, 1)) * (1 + 0.5 * np.sin(np.arange(shape[1]) / DAY * 2 * np.pi))
+    use = np.clip(level * rng.gamma(8, 1 / 8, shape) + 0.5 * (rng.random(shape) < 0.005), 0, 1)
+    capacity = np.full(shape, 4.0)
+    return Trace(tuple(f"vm-{one:02}" for one in range(VMS)), START, use * capacity, capacity, 0.05 * capacity)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return train_sizer(fleet(), POINT, lead=LEAD, every=HOUR)
+
+
+def sizer(trained, *, point=POINT, spent=0.0):
+    nothing = np.zeros(VMS)
+    standing = Standing(headroom=nothing, spent=nothing + spent)
+    return Sizer(point, model=trained.model, standing=standing, start=START, first=DAYS * DAY - 2)
+
+
+def observed(*, hourly=True, seen=None, saturated=None, t=DAYS * DAY - 2):
+    known = fleet()
+    demand = (known.demand if seen is None else seen)[:, :t]
+    held = np.zeros(demand.shape, dtype=bool) if saturated is None else saturated[:, :t]
+    return Observed(
+        t=t, hourly=hourly, seen=demand, saturated=held, allocation=np.full(demand.shape, 2.0),
+        capacity=np.full(VMS, 4.0), floor=np.full(VMS, 0.2), ordered=np.full(VMS, 2.0),
+    )  # fmt: skip
+
+
+def test_sizes_lie_between_floor_and_capacity_and_follow_demand(trained):
+    wanted = sizer(trained).decide(observed())
+    assert ((wanted >= 0.2 - 1e-9) & (wanted <= 4.0)).all()
+    used = fleet().demand.mean(axis=1)
+    assert np.corrcoef(wanted, used)[0, 1] > 0.5
+
+
+def test_who_is_not_known_for_a_day_or_not_fresh_keeps_what_it_has(trained):
+    seen = fleet().demand.copy()
+    seen[0, : -DAY + 10] = np.nan
+    seen[1, -3:] = np.nan
+    wanted = sizer(trained).decide(observed(seen=seen))
+    assert np.isnan(wanted[:2]).all()
+    assert not np.isnan(wanted[2:]).any()
+
+
+def test_between_decisions_only_the_saturated_grow(trained):
+    saturated = np.zeros((VMS, DAYS * DAY), dtype=bool)
+    saturated[3, DAYS * DAY - 3] = True
+    wanted = sizer(trained).decide(observed(hourly=False, saturated=saturated))
+    assert wanted[3] >= 2.4 * 2.0
+    assert np.isnan(np.delete(wanted, 3)).all()
+
+
+def test_who_has_spent_more_of_its_budget_is_given_more(trained):
+    sparing, spent = sizer(trained).decide(observed()), sizer(trained, spent=0.03).decide(observed())
+    assert (spent >= sparing - 1e-9).all()
+    assert spent.sum() > sparing.sum()
+
+
+def test_an_outcome_is_booked_once_an_act_on_it_could_have_landed(trained):
+    first = DAYS * DAY - 2
+    saturated = np.zeros((VMS, DAYS * DAY), dtype=bool)
+    saturated[5, first] = True
+    one = sizer(trained)
+    one.decide(observed(t=first))
+    one.decide(observed(t=first + 1, hourly=False, saturated=saturated))
+    assert not one.standing(first + 1).spent.any()  # saturated in the last interval, and an act takes one more
+    one.decide(observed(t=first + 2, hourly=False, saturated=saturated))
+    assert np.flatnonzero(one.standing(first + 2).spent).tolist() == [5]
+
+
+def test_how_vms_stood_is_remembered_by_name(trained):
+    standing = trained.standing_of(("vm-01", "unknown"))
+    assert standing.headroom[1] == standing.spent[1] == 0
+    assert standing.spent[0] == trained.standing["vm-01"][1]
+    assert any(spent > 0 for _headroom, spent in trained.standing.values())
+
+
+def test_too_short_a_past_is_refused():
+    known = fleet()
+    with pytest.raises(HeadroomError) as caught:
+        train_sizer(replace(known.before(8 * DAY)), POINT, lead=LEAD, every=HOUR)
+    assert caught.value.code == "forecast.untrained"
+
+
+def test_a_fleet_too_small_is_refused():
+    with pytest.raises(HeadroomError) as caught:
+        train_sizer(fleet().only(["vm-01"]), POINT, lead=LEAD, every=HOUR)
+    assert caught.value.code == "forecast.untrained"

@@ -37,9 +37,11 @@ SETTLE_DAYS = 1  # after its start the loop does not yet see what it will see la
 
 @dataclass(frozen=True)
 class Trained:
-    """A model, and how each VM stood when the past ended, had it been sized."""
+    """A model, and how each VM fared and stood at the end, had it been sized by a model that had not seen it."""
 
     model: OutcomeModel
+    allocation: Doubles  # [V, T], the sizes that would have held, from ``first`` on
+    first: int
     standing: dict[str, tuple[float, float]]  # unique_id -> headroom, share of time violated
 
     def standing_of(self, unique_ids: tuple[str, ...]) -> Standing:
@@ -77,7 +79,7 @@ def train_sizer(past: Trace, point: OperatingPoint, *, lead: int, every: int, se
         left = sizer.standing(past.steps)
         standing.update(zip(mine.unique_ids, zip(left.headroom.tolist(), left.spent.tolist())))
     model = learner.learn(past, allocation, since=begin + SETTLE_DAYS * day, moments=LOOP_MOMENTS)
-    return Trained(model, standing)
+    return Trained(model, allocation, begin, standing)
 
 
 class _Learner:
@@ -94,7 +96,9 @@ class _Learner:
         with needs("numpy"):
             import numpy as np
         seen, saturated = seen_under(allocation, past.demand, past.capacity)
-        ticks = np.arange(since, past.steps - self._lead - self._every)
+        # Decisions fall on the same minute of each hour, and so does much of what machines do.
+        ticks = np.arange(past.steps - self._lead - self._every, since, -1)
+        ticks = ticks[(past.steps - ticks) % self._every == 0]
         intervals = PAST_DAYS * DAY_S // past.step_s
         parts = []
         for tick in self._rng.choice(ticks, min(moments, len(ticks)), replace=False).tolist():

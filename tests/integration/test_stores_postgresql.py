@@ -16,10 +16,12 @@ from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import
 from ansible_collections.headroom.fleet.plugins.module_utils._store import audit, killswitch, references
 from ansible_collections.headroom.fleet.plugins.module_utils._store.db import Database
 from tests.functional import test_prune
+from tests.functional import test_scorecard as test_cycles
 from tests.servers.postgres import PROGRAMS, Postgres, running
-from tests.unit._store import test_controllers, test_models, test_state
+from tests.unit._store import test_controllers, test_models, test_scorecard, test_state
 
-for module in (test_prune, test_controllers, test_models, test_state):  # their tests, with the fixture state_url of this module
+# Their tests, with the fixture state_url of this module.
+for module in (test_prune, test_cycles, test_controllers, test_models, test_scorecard, test_state):
     globals().update({name: value for name, value in vars(module).items() if not name.startswith("__")})
 
 

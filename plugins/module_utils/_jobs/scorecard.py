@@ -51,7 +51,7 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 US_PER_MS = 1000
 BACK_MS = 2 * DAY_MS  # what was not scored for so long, as nothing ran, is left
-ROUND_MS = 6 * HOUR_MS  # looked at in one go: bounds the memory
+MOST_VM_HOURS = 600_000  # looked at in one go: some gigabytes
 VMS_AT_ONCE = 500  # in one transaction: acts wait meanwhile
 
 
@@ -89,8 +89,9 @@ def keep_scorecard(context: Context, *, snapshot: Snapshot, policy: SizingPolicy
     missed = 0
     try:
         card = _Card(context, snapshot, policy, _speaking(known, snapshot))
-        for start_ms in range(max(first_ms, settled_ms - BACK_MS), settled_ms, ROUND_MS):
-            missed += card.round(start_ms, min(start_ms + ROUND_MS, settled_ms))
+        round_ms = max(1, MOST_VM_HOURS // max(1, len(ids))) * HOUR_MS
+        for start_ms in range(max(first_ms, settled_ms - BACK_MS), settled_ms, round_ms):
+            missed += card.round(start_ms, min(start_ms + round_ms, settled_ms))
     except HeadroomError as error:
         return (f"The scorecard is not up to date: {error}",)
     return (

@@ -102,8 +102,8 @@ removed:
     rehearsal:
       description: Rehearsals that were left behind.
       type: int
-  sample: {"journal": 1200, "released": 0, "approval": 14, "hold": 0, "lease": 0, "reference": 2, "model": 1, "artifact": 310,
-           "telemetry_row": 86400, "telemetry_file": 288, "rehearsal": 1}
+  sample: {"journal": 1200, "released": 0, "approval": 14, "hold": 0, "lease": 0, "reference": 2, "model": 1,
+           "artifact": 310, "telemetry_row": 86400, "telemetry_file": 288, "rehearsal": 1}
 compacted_days:
   description: Days of telemetry that were rewritten as few files.
   returned: success

@@ -9,6 +9,7 @@ serves VMs of every size.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .._core.needs import needs
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float32]
     Feature = tuple[str, npt.NDArray[Any]]  # name; values, [V, K] or [V, 1]
 
+VERSION = 1  # raised whenever a column comes to mean something else: a model of another version is foreign
 HOUR_S = 3600
 PAST_DAYS = 7
 WINDOWS_H = (1, 6, 24, 72, 24 * PAST_DAYS)  # exceedances are counted over each
@@ -72,6 +74,17 @@ def describe(moment: Moment, ladder: Ladder) -> tuple[tuple[str, ...], Floats]:
     for place, (_name, column) in enumerate(found):
         values[:, :, place] = column
     return tuple(name for name, _column in found), values
+
+
+@lru_cache(maxsize=1)
+def names() -> tuple[str, ...]:
+    """Names [F] of all features; what they are is independent of the interval and the lead."""
+    with needs("numpy"):
+        import numpy as np
+    past = np.zeros((1, PAST_DAYS * 24), dtype=np.float32)
+    one = np.ones(1)
+    moment = Moment(past, past > 0, one, step_s=HOUR_S, lead=0, since_midnight=0, weekday=0)
+    return describe(moment, Ladder(one, one))[0]
 
 
 def _exceedances(moment: Moment, ladder: Ladder) -> Iterator[Feature]:
@@ -231,4 +244,5 @@ def _suffix(cells: npt.NDArray[Any], vms: int) -> Doubles:
 
 def _slot(values: npt.NDArray[Any], first: int, count: int) -> npt.NDArray[Any]:
     """Maximum [V] of ``count`` columns from ``first``, as far as they are known; the oldest where none is."""
-    return values[:, max(first, 0) : max(first + count, 1)].max(axis=1)
+    largest: npt.NDArray[Any] = values[:, max(first, 0) : max(first + count, 1)].max(axis=1)
+    return largest

@@ -142,12 +142,12 @@ def make_trace(table: pa.Table, *, target: str, floor: Floor, unique_ids: Collec
     wide_use.ravel()[cell] = use
     rows = _Rows(names, vm, cell, capacity, use, int((~known).sum()) if not unique_ids else 0)
     findings = (*rows.findings(), *_of_vms(names, wide_use, wide_capacity))
-    carried = _carried(wide_capacity, limit=steps)
-    demand = _carried(wide_use, limit=CARRY)
+    had = carried(wide_capacity, limit=steps)
+    demand = carried(wide_use, limit=CARRY)
     with np.errstate(invalid="ignore"):
-        demand = np.where(np.isnan(carried), np.nan, np.clip(demand, 0, carried))
-        least = np.minimum(floor.least, floor.share * carried)
-    return Trace(names, _moment(first), demand, carried, least, findings)
+        demand = np.where(np.isnan(had), np.nan, np.clip(demand, 0, had))
+        least = np.minimum(floor.least, floor.share * had)
+    return Trace(names, _moment(first), demand, had, least, findings)
 
 
 def _moment(grid: int) -> datetime:
@@ -227,7 +227,7 @@ def _amounts(table: pa.Table, target: str) -> tuple[Doubles, Doubles]:
     return (capacity, use / 100.0 * capacity) if target == "cpu" else (capacity * factor, use * factor)
 
 
-def _carried(values: Doubles, *, limit: int) -> Doubles:
+def carried(values: Doubles, *, limit: int) -> Doubles:
     """The last known value, where it is at most ``limit`` intervals old."""
     with needs("numpy"):
         import numpy as np
@@ -279,7 +279,7 @@ def _of_vms(names: tuple[str, ...], use: Doubles, capacity: Doubles) -> Iterator
     with np.errstate(invalid="ignore"):
         highest = np.where(known, use, -np.inf).max(axis=1)
         lowest = np.where(known, use, np.inf).min(axis=1)
-        had = _carried(capacity, limit=use.shape[1])
+        had = carried(capacity, limit=use.shape[1])
         changed = (np.abs(np.diff(had, axis=1)) > 1e-9 * had[:, 1:]).any(axis=1)
     kinds: Mapping[str, npt.ArrayLike] = {
         "less than a day known": known.sum(axis=1) < DAY,

@@ -1,0 +1,181 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Models in the stores: written as artifacts, read with suspicion, listed with how they stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Optional
+
+from .._core.clock import format_ms
+from .._core.errors import HeadroomError
+from .._core.needs import needs
+from .._forecast.features import VERSION, names
+from .._forecast.model_life import Wanted, refuse, speakers
+from .._forecast.outcome_model import OBJECTIVES, OutcomeModel
+from .._records.model import MOST_TREES_BYTES, Model, Version, read_model
+from .._records.snapshot import Snapshot
+from .._store import models
+from .context import Result
+from .sizer import OperatingPoint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from .._store.artifacts import ArtifactStore
+    from .context import Context
+
+LONGEST_S = 35 * 86_400  # the default age of a stale model: five weekly trainings in a row were missed
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to use."""
+
+    header: Model
+    outcomes: OutcomeModel
+    point: OperatingPoint
+
+
+def libraries() -> dict[str, str]:
+    """What trains and asks models here: name -> version."""
+    with needs("lightgbm", "numpy"):
+        import lightgbm
+        import numpy as np
+    return {"lightgbm": str(lightgbm.__version__), "numpy": str(np.__version__)}
+
+
+def wanted_here(model: Model, *, longest_s: int = LONGEST_S) -> Wanted:
+    """The use that a model was made for, with the features and libraries of this release and place."""
+    return Wanted(
+        metric=model.metric,
+        target=model.target,
+        interval_s=model.interval_s,
+        lead_s=model.lead_s,
+        every_s=model.every_s,
+        features=names(),
+        feature_version=VERSION,
+        outcomes=len(OBJECTIVES),
+        libraries=libraries(),
+        longest_s=longest_s,
+    )
+
+
+def load(
+    artifacts: ArtifactStore,
+    digest: str,
+    *,
+    now: datetime,
+    wanted: Optional[Wanted] = None,
+    longest_s: int = LONGEST_S,
+) -> Loaded:
+    """Read a model for a use; without ``wanted`` for the one it was made for.
+
+    Raises ``artifact.*``, ``json.*``, ``schema.*``, ``record.invalid``, ``model.damaged``, and as ``refuse``.
+    """
+    header = read_model(artifacts.get_bytes(digest))
+    refuse(header, wanted or wanted_here(header, longest_s=longest_s), now=now)
+    outcomes = OutcomeModel(
+        step_s=header.interval_s,
+        lead=header.lead_s // header.interval_s,
+        features=header.features,
+        trees=tuple(_text(artifacts, one) for one in header.trees),
+        seed=header.seed,
+        rows=header.rows,
+        library=f"lightgbm {header.libraries['lightgbm']}",
+    )
+    return Loaded(header, outcomes, point_of(header))
+
+
+def point_of(header: Model) -> OperatingPoint:
+    """The operating point that a model was trained at. Raises ``model.damaged``."""
+    try:
+        point = OperatingPoint.of({name: float(value) for name, value in header.point.items()})
+    except (KeyError, ValueError) as error:
+        raise _damaged(f"its operating point cannot be read ({error})") from error
+    if not all(isfinite(getattr(point, one.name)) for one in fields(point)):
+        raise _damaged("its operating point is not finite")
+    return point
+
+
+def decimals(numbers: dict[str, Any]) -> dict[str, str]:
+    """Numbers as decimal strings, which digest-covered JSON can hold; text as it is."""
+    return {name: format(one, ".12g") if isinstance(one, float) else str(one) for name, one in numbers.items()}
+
+
+def model_info(context: Context, *, snapshot: Optional[str] = None, longest_s: int = LONGEST_S) -> Result:
+    """List every version of every model, why it stands so, and for how many VMs of a snapshot it speaks."""
+    with context.database.transaction() as connection:
+        versions = models.every(connection)
+    vms = [vm.unique_id for vm in context.artifacts.get(Snapshot, snapshot).vms] if snapshot else []
+    listed = []
+    for key in dict.fromkeys(version.key for version in versions):
+        of_key = [version for version in versions if version.key == key]
+        spoken = speakers(vms, of_key)
+        listed += [
+            {
+                **shown(version),
+                **_header(context, version.model, longest_s=longest_s),
+                **({"vms_now": spoken.count(version.model)} if snapshot else {}),
+            }
+            for version in of_key
+        ]
+    return Result(changed=False, values={"models": listed})
+
+
+def shown(version: Version) -> dict[str, Any]:
+    """A version for a caller."""
+    return {
+        "model": version.model,
+        "purpose": version.key.purpose,
+        "metric": version.key.metric,
+        "lead_s": version.key.lead_s,
+        "status": version.status,
+        "share_percent": f"{version.share_ppm / 10_000:g}",
+        "since": format_ms(version.since_ms),
+        "reason": version.reason,
+    }
+
+
+def of_status(versions: Sequence[Version], status: str) -> Optional[Version]:
+    """The one version of a key that is the canary or the current one."""
+    return next((version for version in versions if version.status == status), None)
+
+
+def _header(context: Context, digest: str, *, longest_s: int) -> dict[str, Any]:
+    try:
+        header = read_model(context.artifacts.get_bytes(digest))
+    except HeadroomError as error:
+        return {"refused": f"{error.message} [{error.code}]"}
+    refused = ""
+    try:
+        refuse(header, wanted_here(header, longest_s=longest_s), now=context.now)
+    except HeadroomError as error:
+        refused = f"{error.message} [{error.code}]"
+    return {
+        "refused": refused,
+        "start": header.start,
+        "end": header.end,
+        "vms": header.vms,
+        "rows": header.rows,
+        "seed": header.seed,
+        "libraries": header.libraries,
+    }
+
+
+def _text(artifacts: ArtifactStore, digest: str) -> str:
+    if not digest:
+        return ""
+    data = artifacts.get_bytes(digest)
+    if len(data) > MOST_TREES_BYTES:
+        raise _damaged(f"its trees have {len(data)} bytes, more than {MOST_TREES_BYTES}")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise _damaged("its trees are no text") from error
+
+
+def _damaged(why: str) -> HeadroomError:
+    return HeadroomError("model.damaged", f"The model cannot be used: {why}.", advice="Train anew with model_train.")

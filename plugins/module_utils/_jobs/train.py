@@ -1,0 +1,255 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Train models on stored telemetry, where a new one is due, and put them on trial."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Optional
+
+from .._core.canonical import digest
+from .._core.clock import format_utc, parse_utc
+from .._core.errors import HeadroomError
+from .._forecast.features import VERSION
+from .._forecast.model_life import advanced, refuse
+from .._forecast.outcome_model import ROUNDS, TREES
+from .._forecast.request import EPOCH
+from .._records.forecast import TARGET_MAXIMUM, TARGETS
+from .._records.model import CANDIDATE, METRICS, OUTCOME, ROLLED_BACK, Day, Key, Model, Version, read_model
+from .._records.series import DAY_S
+from .._records.snapshot import Snapshot
+from .._store import models
+from .context import Result
+from .loss import realised_loss
+from .models import decimals, libraries, wanted_here
+from .recorded import known_part, recorded
+from .sizer import OperatingPoint
+from .sizer_training import train_sizer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .._records.vm import VM
+    from .context import Context
+    from .recorded import Recorded
+
+# What the sizers are run with that the model learns from, and those that use it; prices as in _plan/price.py.
+POINT = OperatingPoint(
+    violation=1.0,
+    unserved=45.0,
+    resize=0.01,
+    ledger=1.0,
+    at_ease=0.5,
+    whole_from=0.95,
+    jump=2.4,
+    peak=1.0,
+    step=0.1,
+    most=0.6,
+    half_life_h=29.0,
+    beyond=1.15,
+    again=12,
+)
+PPM_PERCENT = 10_000
+UNTRAINED = "forecast.untrained"  # a young or small fleet is no failure of a schedule
+_NOTHING: dict[str, Any] = {"model": "", "status": "", "vms": 0, "rows": 0, "start": "", "end": "", "rejected": {}}
+
+
+@dataclass(frozen=True)
+class Course:
+    """What is learnt, from how much, and when anew."""
+
+    target: str = TARGET_MAXIMUM
+    lead_s: int = 300
+    every_s: int = 3600  # from one decision to the next
+    interval_s: int = 300  # of the telemetry
+    history_s: int = 28 * DAY_S
+    most_vms: int = 500
+    seed: int = 0
+    due_days: int = 7
+    share_percent: int = 10  # of the VMs that a canary speaks for
+
+    def check(self) -> None:
+        """Raise ``model.request`` for what makes no sense."""
+        interval_s = max(self.interval_s, 1)
+        for wrong, why in (
+            (self.target not in TARGETS, f"The target {self.target!r} is none of {', '.join(TARGETS)}."),
+            (
+                self.interval_s < 1 or DAY_S % interval_s != 0,
+                f"An interval of {self.interval_s} s does not divide the day.",
+            ),
+            (
+                self.lead_s < 0 or self.lead_s % interval_s != 0,
+                f"The lead of {self.lead_s} s is no multiple of the interval.",
+            ),
+            (
+                self.every_s < 1 or self.every_s % interval_s != 0,
+                f"Decisions every {self.every_s} s are at no multiple of the interval.",
+            ),
+            (
+                not DAY_S <= self.history_s <= 366 * DAY_S,
+                f"The history of {self.history_s} s is not between a day and a year.",
+            ),
+            (self.most_vms < 1, f"{self.most_vms} VMs are none to learn from."),
+            (not 0 <= self.seed < 2**31, f"The seed {self.seed} is not between 0 and 2^31 - 1."),
+            (self.due_days < 0, f"{self.due_days} days are fewer than none."),
+            (
+                not 1 <= self.share_percent <= 100,  # noqa: PLR2004 - percent
+                f"The share of {self.share_percent} % is not between 1 and 100.",
+            ),
+        ):
+            if wrong:
+                raise _bad(why)
+
+
+def train(
+    context: Context,
+    course: Course,
+    *,
+    snapshot: str,
+    metrics: Sequence[str] = METRICS,
+    point: Optional[Mapping[str, float]] = None,
+) -> Result:
+    """Train a model for each metric whose newest is ``due_days`` old, or foreign by now, and register it.
+
+    Of more than ``most_vms`` a sample is learnt from, always the same one. ``point`` replaces numbers of POINT. The
+    same telemetry, options and libraries give the same digest. Too little telemetry is told, not raised. Raises
+    ``model.request``, ``artifact.*``, ``series.*``, ``store.*``.
+    """
+    course.check()
+    if not metrics or set(metrics) - set(METRICS):
+        raise _bad(f"Models are for {' and '.join(METRICS)}.")
+    at = _point(point or {})
+    vms = sorted(context.artifacts.get(Snapshot, snapshot).vms, key=lambda vm: digest(vm.unique_id))
+    some = vms[: course.most_vms]
+    trained: dict[str, Any] = {}
+    warnings: list[str] = []
+    changed = False
+    for metric in dict.fromkeys(metrics):
+        key = Key(OUTCOME, metric, course.lead_s)
+        if not _due(context, key, due_days=course.due_days):
+            trained[metric] = {**_NOTHING, "reason": f"none is due: the newest is less than {course.due_days} days old"}
+            continue
+        found, rows_digest = _past(context, course, some, metric=metric)
+        try:
+            header = _trained(context, course, found, at, metric=metric, rows_digest=rows_digest)
+        except HeadroomError as error:
+            if error.code != UNTRAINED:
+                raise
+            trained[metric] = {**_NOTHING, "reason": error.message, "rejected": found.rejected}
+            warnings.append(f"No model was trained for {metric}. {error.message} {error.advice}")
+            continue
+        version, new = _registered(context, key, context.artifacts.put(header), course)
+        changed |= new
+        trained[metric] = {
+            "model": version.model,
+            "status": version.status,
+            "reason": version.reason,
+            "vms": header.vms,
+            "rows": header.rows,
+            "start": header.start,
+            "end": header.end,
+            "rejected": found.rejected,
+        }
+        if found.rejected:
+            warnings.append(f"{len(found.rejected)} of {len(some)} VMs were not learnt from for {metric}.")
+    return Result(changed=changed, values={"trained": trained}, warnings=tuple(warnings))
+
+
+def _past(context: Context, course: Course, vms: Sequence[VM], *, metric: str) -> tuple[Recorded, str]:
+    """The whole intervals that are over, and the digest of the rows read."""
+    step = timedelta(seconds=course.interval_s)
+    end = EPOCH + (context.now - EPOCH) // step * step
+    start = end - timedelta(seconds=course.history_s) // step * step
+    scan = context.series.scan(
+        [vm.unique_id for vm in vms], metrics=[metric], start=start, end=end, interval_s=course.interval_s
+    )
+    found = recorded(scan, vms, metric=metric, target=course.target, start=start, end=end, step_s=course.interval_s)
+    return found, scan.header().rows_digest
+
+
+def _trained(
+    context: Context, course: Course, found: Recorded, point: OperatingPoint, *, metric: str, rows_digest: str
+) -> Model:
+    """Train, and store the trees. Raises ``forecast.untrained``."""
+    past = known_part(found.trace)
+    if not past.unique_ids:
+        raise HeadroomError(UNTRAINED, "No VM has telemetry to learn from.", advice="Collect some for nine days.")
+    step_s = past.step_s
+    done = train_sizer(past, point, lead=course.lead_s // step_s, every=course.every_s // step_s, seed=course.seed)
+    held, cost = realised_loss(past, done.allocation, point, first=done.first).by_day()
+    return Model(
+        purpose=OUTCOME,
+        metric=metric,
+        target=course.target,
+        interval_s=step_s,
+        lead_s=course.lead_s,
+        every_s=course.every_s,
+        start=format_utc(past.start),
+        end=format_utc(past.start + timedelta(seconds=past.steps * step_s)),
+        rows_digest=rows_digest,
+        vms=len(past.unique_ids),
+        rows=done.model.rows,
+        features=done.model.features,
+        feature_version=VERSION,
+        libraries=libraries(),
+        seed=course.seed,
+        parameters=decimals({**TREES, "rounds": ROUNDS}),
+        point=decimals(asdict(point)),
+        trees=tuple(context.artifacts.put_bytes(text.encode()) if text else "" for text in done.model.trees),
+        expected=tuple(Day(round(1e6 * h), round(1e6 * c)) for h, c in zip(held.tolist(), cost.tolist())),
+    )
+
+
+def _registered(context: Context, key: Key, name: str, course: Course) -> tuple[Version, bool]:
+    """Put a model among the versions, and on trial where nobody is. One that is there already stays as it stands."""
+    now_ms = round(context.now.timestamp() * 1000)
+    fresh = Version(key, name, CANDIDATE, 0, made_ms=now_ms, since_ms=now_ms, reason="trained")
+    share_ppm = course.share_percent * PPM_PERCENT
+    with context.database.transaction() as connection:
+        known = models.of(connection, key)
+        new = name not in {version.model for version in known}
+        if new:
+            for version in (fresh, *advanced([*known, fresh], None, share_ppm=share_ppm, now_ms=now_ms)):
+                models.put(context.database, connection, version, run_id=context.run, who=context.who)
+        (version,) = (one for one in models.of(connection, key) if one.model == name)
+    return version, new
+
+
+def _due(context: Context, key: Key, *, due_days: int) -> bool:
+    """Whether the newest version is that old, or would be refused by now for more than its age.
+
+    One that was rolled back counts by its age alone: what it was learnt from has not changed much since.
+    """
+    with context.database.transaction() as connection:
+        known = models.of(connection, key)
+    if not known:
+        return True
+    newest = known[0]
+    if context.now.timestamp() * 1000 - newest.made_ms >= due_days * DAY_S * 1000:
+        return True
+    if newest.status == ROLLED_BACK:
+        return False
+    try:
+        header = read_model(context.artifacts.get_bytes(newest.model))
+        refuse(header, wanted_here(header), now=parse_utc(header.end))
+    except HeadroomError as error:
+        if error.code.startswith("store."):
+            raise
+        return True
+    return False
+
+
+def _point(numbers: Mapping[str, float]) -> OperatingPoint:
+    known = asdict(POINT)
+    unknown = sorted(set(numbers) - set(known))
+    if unknown:
+        raise _bad(f"The operating point has no number {', '.join(unknown)}.")
+    try:
+        return OperatingPoint.of({**known, **{name: float(value) for name, value in numbers.items()}})
+    except (TypeError, ValueError):
+        raise _bad("A value of the operating point is no number.") from None
+
+
+def _bad(why: str) -> HeadroomError:
+    return HeadroomError("model.request", why, advice="Correct the options.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 from .._core.clock import format_utc
 from .._core.needs import needs
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
+    from .together import Together
+
     Floats = npt.NDArray[np.float32]
     Doubles = npt.NDArray[np.float64]
     Integers = npt.NDArray[np.int64]
@@ -37,7 +39,12 @@ MOSTLY_SEEN_PPM = 900_000  # of the time: a lost sample now and then is not wort
 
 
 def make_forecast(
-    tables: Iterable[pa.Table], request: Request, *, unique_ids: Sequence[str], engines: Sequence[Engine] = ENGINES
+    tables: Iterable[pa.Table],
+    request: Request,
+    *,
+    unique_ids: Sequence[str],
+    engines: Sequence[Engine] = ENGINES,
+    together: Optional[Together] = None,
 ) -> tuple[pa.Table, tuple[Choice, ...], tuple[str, ...]]:
     """Forecast every metric of the request for each VM.
 
@@ -45,7 +52,8 @@ def make_forecast(
     them changes nothing. Returns the rows (``_records.forecast.COLUMNS``, sorted by VM, metric, ds, quantile; values
     never negative, never NaN, ascending with the quantile), one choice per VM and metric, and warnings; a VM without
     history has no rows, and a choice with engine "". A costly engine is tried for the first ``request.costly_vms`` of
-    ``unique_ids`` alone. Raises ``forecast.request``, ``forecast.rows``.
+    ``unique_ids`` alone. ``together`` learns what the VMs of a place ask for jointly. Raises ``forecast.request``,
+    ``forecast.rows``.
     """
     request.check(vms=len(unique_ids))
     shape = shape_of(request)
@@ -71,9 +79,15 @@ def make_forecast(
                 scale = level_of(known.values)
                 fleet[metric].add(trials[0].naive_errors, scale)
                 complete = [trial.complete.tolist() for trial in trials]
-                parts.append(_Part(metric, scale, _lean(known), select(trials), complete))
+                chosen = select(trials)
+                if together is not None:
+                    together.learn(metric, known, trials, chosen)
+                parts.append(_Part(metric, scale, _lean(known), chosen, complete))
     tried = frozenset(_tried(request, unique_ids))
     found = [_finished(part, fleet[part.metric].offsets(shape.levels), request, engines, tried) for part in parts]
+    if together is not None:
+        for part in found:
+            together.say(part.metric, part.unique_ids, part.values)
     choices = {(choice.unique_id, choice.metric): choice for part in found for choice in part.choices}
     for unique_id in unique_ids:
         for metric in request.metrics:

@@ -13,6 +13,7 @@ from .._core.errors import HeadroomError
 from .._forecast.engines import ENGINES, Engine
 from .._forecast.forecast import make_forecast
 from .._forecast.request import Request
+from .._forecast.together import Together
 from .._records.forecast import JOINED_BY, Forecast
 from .._records.series import Series
 from .._store.artifacts import ArtifactStore
@@ -21,6 +22,8 @@ from .._store.tables import table_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from .._records.snapshot import Snapshot
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,13 @@ def forecast(
     unique_ids: Sequence[str],
     series_digest: Optional[str] = None,
     engines: Sequence[Engine] = ENGINES,
+    snapshot: Optional[Snapshot] = None,
 ) -> Forecasted:
     """Forecast these VMs once, as one fleet.
 
     With ``series_digest`` the rows are exactly those that the header names, whatever was written since, and
-    ``series.changed`` is raised if the store no longer has them. Otherwise raises what the stores raise.
+    ``series.changed`` is raised if the store no longer has them. With ``snapshot``, which says who is where, it also
+    holds the joint demand of every host and host set. Otherwise raises what the stores raise.
     """
     if series_digest is None:
         pinned = None
@@ -61,7 +66,10 @@ def forecast(
         pinned = artifacts.get(Series, series_digest)
         request = replace(request, series_interval_s=pinned.interval_s)
         scan = series.pinned(pinned)
-    table, choices, notes = make_forecast(scan.tables(), request, unique_ids=unique_ids, engines=engines)
+    together = None if snapshot is None else Together(snapshot, request)
+    table, choices, notes = make_forecast(
+        scan.tables(), request, unique_ids=unique_ids, engines=engines, together=together
+    )
     header = scan.header()
     if pinned is not None and header != pinned:
         raise HeadroomError(
@@ -83,6 +91,7 @@ def forecast(
             table=artifacts.put_bytes(table_bytes(table)),
             rows=table.num_rows,
             choices=choices,
+            places=() if together is None else together.demands(),
         )
     )
     spoken = Counter(name for choice in choices for name in choice.engine.split(JOINED_BY))

@@ -190,13 +190,15 @@ def forecast_demand(
         series_interval_s=series_interval_s,
         costly_vms=costly_vms,
     )
+    seen = context.artifacts.get(Snapshot, snapshot)
     found = forecast(
         request,
         artifacts=context.artifacts,
         series=context.series,
-        unique_ids=[vm.unique_id for vm in context.artifacts.get(Snapshot, snapshot).vms],
+        unique_ids=[vm.unique_id for vm in seen.vms],
         series_digest=series,
         engines=engines_named(engines),
+        snapshot=seen,
     )
     values = {"forecast": found.digest, "series": found.series, "rows": found.rows, "engines": found.engines}
     return Result(changed=False, values=values, warnings=found.warnings)

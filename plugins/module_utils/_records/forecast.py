@@ -7,6 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from .hostset import Joint
+
 TARGET_MEAN = "mean"
 TARGET_MAXIMUM = "maximum"  # of each interval
 TARGETS = (TARGET_MEAN, TARGET_MAXIMUM)
@@ -49,3 +51,4 @@ class Forecast:
     table: str
     rows: int
     choices: tuple[Choice, ...]
+    places: tuple[Joint, ...] = ()  # hosts and host sets of the snapshot that it was made for, sorted

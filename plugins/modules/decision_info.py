@@ -140,6 +140,20 @@ hold:
   returned: success
   type: dict
   sample: {who: ann, reason: an audit, until: ''}
+scorecard:
+  description:
+    - How the forecasts of the VM did over the last 28 days, by resource; empty where none is old enough to tell.
+    - C(demoted) says whether Headroom only recommends for it, C(since) and C(may_return) from which day on, C(reason)
+      why.
+    - C(days) and C(intervals) were scored, C(missed) intervals could not be. The share of them in which use was at the
+      size is C(violated_percent), the pinball loss as a share of the size C(loss_percent), that of the last value
+      carried on C(naive_loss_percent), and what the interval of 90 % covered C(covered_percent).
+  returned: success
+  type: dict
+  sample:
+    vcpus: {demoted: true, since: '2026-03-08', may_return: '2026-03-15',
+            reason: 'violated 1.4 % of 28 days, more than 1 %', days: 28, intervals: 8064, missed: 0,
+            violated_percent: 1.4, loss_percent: 0.31, naive_loss_percent: 2.1, covered_percent: 91.2}
 owed:
   description: Acts on the VM that could not be undone yet.
   returned: success

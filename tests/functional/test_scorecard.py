@@ -18,8 +18,11 @@ import pytest
 from ansible_collections.headroom.fleet.plugins.module_utils._core.clock import format_utc, utc_now
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.apply import apply
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context import Context, Result, drop_rehearsal
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.decision import decision
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.info import vm_info
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.observe import take_snapshot
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.plan import plan
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.report import Files, report
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.resize import resize
 from ansible_collections.headroom.fleet.plugins.module_utils._records.forecast import COLUMNS, Choice, Forecast
 from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import Plan
@@ -152,6 +155,18 @@ class Weeks:
             start += EVERY
         return found
 
+    def told(self, now: datetime, *, plan: str) -> dict[str, Any]:
+        """What the report and the questions about u0 say of it."""
+        context = self.context(now)
+        files = Files(markdown=str(self.root / "report.md"), metrics=str(self.root / "headroom.prom"))
+        report(context, files=files, plan=plan)
+        return {
+            "report": Path(files.markdown).read_text(),
+            "metrics": Path(files.metrics).read_text(),
+            "vm": vm_info(context, vm="fake/u0").values["scorecard"],
+            "decision": decision(context, vm="fake/u0", plan=plan).values,
+        }
+
     def ask(self, question: Any, **options: Any) -> Any:
         context = self.context(BEGIN)
         try:
@@ -188,10 +203,19 @@ def test_bad_forecasts_demote_a_vm_and_seven_good_days_bring_it_back(weeks: Week
     demoted = weeks.cycle(day(7, hours=3))
     assert modes(demoted) == {**ALL_AUTO, "fake/u0": "recommend"}
     made = weeks.context(BEGIN).artifacts.get(Plan, demoted.values["plan"])
-    decision = next(one for one in made.decisions if (one.unique_id, one.resource) == ("fake/u0", "vcpus"))
-    assert (decision.verdict, decision.code) == ("act", "demoted")
-    assert "; scorecard: lost " in decision.reason
-    assert "the 90 % interval covered 0 % of 7 days, less than 85 %" in decision.reason
+    decided = next(one for one in made.decisions if (one.unique_id, one.resource) == ("fake/u0", "vcpus"))
+    assert (decided.verdict, decided.code) == ("act", "demoted")
+    assert "; scorecard: lost " in decided.reason
+    assert "the 90 % interval covered 0 % of 7 days, less than 85 %" in decided.reason
+    told = weeks.told(day(7, hours=3), plan=demoted.values["plan"])
+    assert "lost " in told["report"]
+    assert "2026-03-08" in told["report"]
+    assert 'headroom_scorecard_demoted_vms{metric="cpu_millicores"} 1' in told["metrics"].splitlines()
+    card = told["vm"]["vcpus"]
+    assert (card["demoted"], card["since"], card["may_return"]) == (True, "2026-03-08", "2026-03-15")
+    assert (card["days"], card["intervals"], card["covered_percent"]) == (8, 7 * 288 + 12, pytest.approx(0.5, abs=0.1))
+    assert told["decision"]["scorecard"] == told["vm"]
+    assert "vcpus is only recommended for since 2026-03-08, at least until 2026-03-15: lost" in told["decision"]["text"]
     # Since the seventh day its forecasts are good.
     assert modes(weeks.cycles(day(8), day(13)))["fake/u0"] == "recommend"
     assert modes(weeks.cycle(day(13, hours=3)))["fake/u0"] == "recommend"

@@ -20,6 +20,7 @@ from .._records.snapshot import Snapshot
 from .._store import approvals, holds, journal, references
 from .context import Result
 from .plan import action_summary
+from .standing import scorecard_lines, vm_scorecard
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -77,6 +78,7 @@ def decision(context: Context, *, vm: str, plan: str = "") -> Result:
                 "policy_name": made.policy_name,
             },
             "hold": _hold(context, connection, unique_id),
+            "scorecard": vm_scorecard(connection, unique_id, now=context.now),
         }
     quantiles = _quantiles(policy, seen)
     actions = {action.action_id: action for action in made.actions}
@@ -233,6 +235,7 @@ def _text(values: dict[str, Any], mine: list[tuple[Decision, Optional[Action]]])
     if hold:
         until = f" until {hold['until']}" if hold["until"] else ""
         lines.append(f"  held by {hold['who']}{until}: {hold['reason']}")
+    lines += [f"  {line}" for line in scorecard_lines(values["scorecard"])]
     lines += [f"  OWED since {act['updated_at']}: {_act_line(act)}" for act in values["owed"]]
     lines += [f"  {act['updated_at']}: {_act_line(act)}" for act in values["acts"]]
     return "\n".join([*lines, ""])

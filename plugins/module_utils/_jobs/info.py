@@ -20,6 +20,7 @@ from .._store.overlay import open_base
 from .context import Result, find_host_name, find_vm_name
 from .observe import gap_rows, gap_warnings, take_snapshot
 from .plan import summary
+from .standing import vm_scorecard
 
 if TYPE_CHECKING:
     from .._records.host import Host
@@ -35,6 +36,7 @@ def vm_info(context: Context, *, vm: str, snapshot: str = "") -> Result:
     with context.database.transaction() as connection:
         hold = holds.in_force(context.database, connection).get(unique_id)
         acts = journal.newest_acts(connection, state=DONE)
+        card = vm_scorecard(connection, unique_id, now=context.now)
     values = {
         "vm": _vm(found),
         "hold": {"who": hold.who, "reason": hold.reason} if hold else {},
@@ -43,6 +45,7 @@ def vm_info(context: Context, *, vm: str, snapshot: str = "") -> Result:
             for (owner, resource), (direction, finished_ms) in acts.items()
             if owner == unique_id
         },
+        "scorecard": card,
         "taken_at": seen.taken_at,
     }
     return Result(changed=False, values=values, warnings=found.warnings)

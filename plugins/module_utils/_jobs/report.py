@@ -32,6 +32,7 @@ from .._store import budgets, holds, journal, killswitch
 from .._store.tables import table_from_bytes
 from .context import Result
 from .plan import plan_before
+from .standing import fleet_scorecard
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -119,12 +120,13 @@ def _facts(context: Context, *, plan: str, receipt: str, snapshot: str, started_
 
 
 def _with_state(context: Context, facts: Facts) -> Facts:
-    """Add what the state store says now: what is owed on the endpoints seen, holds, budget used, the kill switch."""
+    """Add what the state store says now: what is owed, holds, budget used, the scorecard, the kill switch."""
     with context.database.transaction() as connection:
         entries = [entry for endpoint in facts.snapshot.endpoints for entry in journal.unsettled(connection, endpoint)]
         held = holds.in_force(context.database, connection)
         used = budgets.used_in_window(context.database, connection, facts.plan.budget) if facts.plan else []
         switch = killswitch.read(connection)
+        card = fleet_scorecard(connection, facts.snapshot, now=context.now)
     owed = tuple(
         Owed(
             unique_id=entry.unique_id,
@@ -147,6 +149,7 @@ def _with_state(context: Context, facts: Facts) -> Facts:
         owed=owed,
         held=holding,
         budget_used=tuple(BudgetUse(*one) for one in used),
+        scorecard=card,
         kill_switch=f"{switch.who}: {switch.reason}" if switch.on else "",
     )
 

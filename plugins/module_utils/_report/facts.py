@@ -15,6 +15,7 @@ from .._records.series import CPU_MILLICORES, MEMORY_USED_MIB
 from .._records.snapshot import Snapshot
 from .._records.vm import MEMORY_MIB, VCPUS
 from .curves import Curve
+from .trust import Scorecard
 from .violations import Violations
 
 METRIC_OF = {VCPUS: CPU_MILLICORES, MEMORY_MIB: MEMORY_USED_MIB}  # the demand that sizes each resource
@@ -78,3 +79,4 @@ class Facts:
     digests: dict[str, str] = field(default_factory=dict)  # name of an artifact -> digest
     curves: dict[tuple[str, str], Curve] = field(default_factory=dict)  # (unique_id, metric)
     violations: Optional[Violations] = None  # None: nobody looked
+    scorecard: Optional[Scorecard] = None

@@ -16,7 +16,7 @@ from .labels import METRIC_WORD, VERDICT_SIGN, VERDICT_WORD, outcome_word, resul
 from .markup import visible
 from .notices import notices
 from .view import View
-from .words import cost, count, percent, sizes, span, when
+from .words import cost, count, percent, share, sizes, span, when
 
 MOST_ROWS = 40  # of one table: a comment may hold 65,536 characters on GitHub, and a person reads fewer
 MOST_ITEMS = 8  # of one notice
@@ -119,6 +119,35 @@ def _journal(view: View) -> Iterator[str]:
     yield ""
 
 
+def _scorecard(view: View) -> Iterator[str]:
+    card = view.facts.scorecard
+    if card is None or not (card.totals or card.demoted):
+        return
+    yield "## Scorecard"
+    yield ""
+    demoted = [
+        (
+            view.names.get(one.unique_id, one.unique_id),
+            METRIC_WORD.get(one.metric, one.metric),
+            one.reason,
+            one.since,
+            one.may_return,
+        )
+        for one in card.demoted
+    ]
+    yield from _table(("Only recommended for", "What", "Why", "Since", "May return from"), demoted)
+    totals = [
+        (
+            METRIC_WORD.get(one.metric, one.metric),
+            f"{one.scored:,}",
+            *(share(value) for value in (one.violation_ratio, one.loss_ratio, one.coverage_ratio)),
+        )
+        for one in card.totals
+    ]
+    columns = (f"{card.days} days", "Intervals", "Violated", "Loss, of naive's", "90 % interval covered")
+    yield from _table(columns, totals)
+
+
 def _coverage(view: View) -> Iterator[str]:
     rows = [
         (
@@ -162,4 +191,4 @@ def _line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-_SECTIONS = (_head, _notices, _changes, _reasons, _journal, _coverage, _provenance)
+_SECTIONS = (_head, _notices, _changes, _reasons, _scorecard, _journal, _coverage, _provenance)

@@ -36,7 +36,7 @@ class _Family(NamedTuple):
 
 def metrics(view: View, *, before: str = "") -> str:
     """Return the text. ``before``: that of the run before, whose last success stands until the next one."""
-    parts = (_run(view, before), _decisions(view), _acts(view), _state(view), _telemetry(view))
+    parts = (_run(view, before), _decisions(view), _acts(view), _state(view), _telemetry(view), _scorecard(view))
     return "".join(_written(family) for part in parts for family in part if family.samples)
 
 
@@ -131,6 +131,28 @@ def _telemetry(view: View) -> Iterator[_Family]:
         limits = Counter(one.metric for one in found.found)
         samples: list[_Labelled] = [({"metric": metric}, number) for metric, number in sorted(limits.items())]
         yield _Family("headroom_violating_vms", "VMs that ran into a limit of this metric.", samples)
+
+
+def _scorecard(view: View) -> Iterator[_Family]:
+    card = view.facts.scorecard
+    if card is None:
+        return
+
+    def family(name: str, words: str, values: Iterable[Optional[float]]) -> _Family:
+        samples = [({"metric": one.metric}, value) for one, value in zip(card.totals, values) if value is not None]
+        return _Family(f"headroom_scorecard_{name}", words, samples)
+
+    totals, demoted = card.totals, Counter(one.metric for one in card.demoted)
+    yield family("vms", "VMs whose forecasts were scored.", [one.vms for one in totals])
+    yield family("demoted_vms", "VMs that are only recommended for.", [demoted[one.metric] for one in totals])
+    words = "Share of the intervals in which use was at the size."
+    yield family("violation_ratio", words, [one.violation_ratio for one in totals])
+    words = "Pinball loss as a share of that of the last value carried on."
+    yield family("loss_ratio", words, [one.loss_ratio for one in totals])
+    words = "Share of the intervals that the interval of 90 % covered."
+    yield family("coverage_ratio", words, [one.coverage_ratio for one in totals])
+    words = "Intervals that were forecast and could not be scored."
+    yield family("missed_intervals", words, [one.missed for one in totals])
 
 
 def _seconds(moment: str) -> float:

@@ -118,10 +118,17 @@ def _violations(view: View) -> Iterator[Notice]:
         yield Notice(f"{count(vms, 'VM')} ran into a limit between {since} and {until}.", (), "violations")
 
 
+def _demoted(view: View) -> Iterator[Notice]:
+    card = view.facts.scorecard
+    if card and card.demoted:
+        vms = len({one.unique_id for one in card.demoted})
+        yield Notice(f"{count(vms, 'VM')} only recommended for: their forecasts did badly.", (), "scorecard")
+
+
 def _warnings(view: View) -> Iterator[Notice]:
     plan = view.facts.plan
     if plan and plan.warnings:
         yield Notice("The plan warns:", tuple(Item(words) for words in plan.warnings))
 
 
-_PARTS = (_failed, _kill_switch, _owed, _stopped, _approval, _gaps, _stale, _violations, _warnings)
+_PARTS = (_failed, _kill_switch, _owed, _stopped, _approval, _gaps, _stale, _violations, _demoted, _warnings)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Optional
 
 from .._core.clock import parse_utc
 from .._core.units import MILLICORES_PER_VCPU, PPM
@@ -88,6 +89,11 @@ def percent(ppm: int) -> str:
     """Parts per million as whole percent; what is not all is never "100 %", what is not nothing never "0 %"."""
     whole = round(ppm * 100 / PPM)
     return f"{whole if ppm in (0, PPM) else min(max(whole, 1), 99)} %"
+
+
+def share(value: Optional[float]) -> str:
+    """A share as percent with three digits, for limits such as 1 %: "1.04 %"."""
+    return "not known" if value is None else f"{value * 100:.3g} %"
 
 
 def count(number: int, noun: str) -> str:

@@ -11,6 +11,8 @@ version_added: 0.1.0
 description:
   - Decides for every VM in scope whether it grows, shrinks or stays, and why, and stores the decisions and actions as
     a plan.
+  - Holds earlier forecasts against what came since, which is the scorecard. For a VM whose forecasts did badly over the
+    last 28 days it only recommends; the decision says so with the code V(demoted).
   - VMs outside of the scope count for capacity and are not acted on.
   - Nothing is changed. RV(ignore:changed) says whether the actions differ from the last plan of the same scope and
     policy.

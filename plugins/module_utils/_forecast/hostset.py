@@ -4,10 +4,10 @@
 
 Quantiles do not add up: the sum of the VMs' 0.9 quantiles is the 0.9 quantile of their sum only if they all peak at
 the same time. How far they do so is not assumed but learnt. A sum is forecast as the sum of the medians plus a multiple
-of a spread; the multiples are the quantiles of what past sums came to in the same terms (split conformal prediction with a
-normalised score, and weights that fade with age, so that a drift is followed: Barber, Candes, Ramdas and Tibshirani,
-Annals of Statistics 2023). Past sums are always those of the VMs that are there now: whoever comes, goes or moves takes
-its own past along. A place with little past leans on that of all places.
+of a spread; the multiples are the quantiles of what past sums came to in the same terms (split conformal prediction
+with a normalised score, and weights that fade with age, so that a drift is followed: Barber, Candes, Ramdas and
+Tibshirani, Annals of Statistics 2023). Past sums are always those of the VMs that are there now: whoever comes, goes or
+moves takes its own past along. A place with little past leans on that of all places.
 
 The spread lies halfway, as a geometric mean, between that of VMs that move as one and that of VMs that do not know of
 each other; of one VM both are the same, and what is learnt is a correction of its own forecast.

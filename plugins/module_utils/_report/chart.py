@@ -40,8 +40,8 @@ def chart(
     ticks, top = value_ticks(top, binary=resource == MEMORY_MIB)
     in_gib = resource == MEMORY_MIB and ticks[1] >= MIB_PER_GIB // 2
     axis_unit, per_axis_unit = ("GiB", MIB_PER_GIB) if in_gib else (UNIT[resource], 1)
-    x = _scale(min(starts), last, LEFT, WIDTH - RIGHT)
-    y_size = _scale(0, top, HEIGHT - BOTTOM, TOP)
+    x = scale(min(starts), last, LEFT, WIDTH - RIGHT)
+    y_size = scale(0, top, HEIGHT - BOTTOM, TOP)
 
     def y(value: float) -> float:
         return y_size(value / unit)
@@ -58,7 +58,7 @@ def chart(
     return element(
         "svg",
         element("text", axis_unit, class_="tick", x=2, y=12),
-        [_value_tick(y_size(tick), tick / per_axis_unit) for tick in ticks],
+        [value_tick(y_size(tick), tick / per_axis_unit) for tick in ticks],
         [_time_tick(x(tick), tick, step) for tick, step in time_ticks(min(starts), last)],
         [element("path", class_="band-next", d=_next_band(*one, x, y)) for one in forecasts],
         element("path", class_="band-past", d=_past_band(curve, x, y)),
@@ -103,7 +103,8 @@ def time_ticks(first_s: int, last_s: int) -> list[tuple[int, int]]:
     return [(tick, step) for tick in range(-(-first_s // step) * step, last_s + 1, step)]
 
 
-def _scale(first: float, last: float, start: float, end: float) -> Callable[[float], float]:
+def scale(first: float, last: float, start: float, end: float) -> Callable[[float], float]:
+    """Map the range onto another one, rounded as SVG wants it."""
     span = (last - first) or 1
     return lambda value: round(start + (value - first) / span * (end - start), 1)
 
@@ -114,7 +115,8 @@ def _high(curve: Curve) -> float:
     )
 
 
-def _value_tick(y: float, value: float) -> Child:
+def value_tick(y: float, value: float) -> Child:
+    """A line across the chart, and what it stands for."""
     number = f"{value:,.10g}"
     return (
         element("line", class_="grid", x1=LEFT, x2=WIDTH - RIGHT, y1=f"{y}", y2=f"{y}"),

@@ -13,11 +13,13 @@ import hashlib
 
 from .._records.plan import REFUSED, STAY
 from .._records.vm import GROW, SHRINK
+from .capacity import capacity
 from .cards import cards, charted
 from .labels import VERDICT_SIGN
 from .markup import Child, Markup, element
 from .notices import Notice, notices
 from .parts import MOST_ROWS, Links
+from .scorecard import scorecard
 from .script import SCRIPT
 from .sections import coverage, journal, provenance, violations
 from .style import STYLE
@@ -30,6 +32,8 @@ SECTIONS = (
     ("charts", "Forecast and use"),
     ("reasons", "Why others stay"),
     ("violations", "Violations"),
+    ("scorecard", "Scorecard"),
+    ("capacity", "Room"),
     ("all", "Every VM"),
     ("journal", "Journal"),
     ("coverage", "Coverage"),
@@ -62,6 +66,8 @@ def page(view: View) -> str:
         cards(view, links),
         reasons(view, links),
         violations(view, links),
+        scorecard(view, links),
+        capacity(view, links),
         everyone(view, links),
         journal(view, links),
         coverage(view),

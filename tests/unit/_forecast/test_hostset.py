@@ -19,8 +19,8 @@ NORMAL_90 = 1.2816
 SETS, VMS, POINTS = 24, 16, 800
 
 
-def follow(noise, *, told=NORMAL_90, bias=0.0):
-    """Forecast sums one after the other from what came before; VMs say 100 and 100 + ``told``, and noise [N, P, V] comes.
+def follow(noise, *, told=NORMAL_90):
+    """Forecast one sum after the other from those before; VMs say 100 and 100 + ``told``, and noise [N, P, V] comes.
 
     Returns coverage of the joint 0.9 quantile, and its pinball loss relative to that of the sum of quantiles.
     """
@@ -28,7 +28,7 @@ def follow(noise, *, told=NORMAL_90, bias=0.0):
     middle = np.full((sets, 1), 100.0 * vms)
     apart = middle + told * vms
     now = spread(np.full((sets, 1), told * vms), np.full((sets, 1), vms * told**2))
-    truth = middle + noise.sum(axis=2).T + bias
+    truth = middle + noise.sum(axis=2).T
     past = surprises(truth - middle, np.repeat(now, points, axis=1))
     below, loss, alone = [], 0.0, 0.0
     for point in range(50, points, 5):

@@ -12,6 +12,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._core.clock import 
 from ansible_collections.headroom.fleet.plugins.module_utils._records.action import Action, Change, Inverse
 from ansible_collections.headroom.fleet.plugins.module_utils._records.forecast import Choice, Forecast
 from ansible_collections.headroom.fleet.plugins.module_utils._records.host import Host
+from ansible_collections.headroom.fleet.plugins.module_utils._records.hostset import HOST, HOST_SET, Growth, Joint
 from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import Budget, Decision, Limits, Plan
 from ansible_collections.headroom.fleet.plugins.module_utils._records.receipt import DONE, Outcome, Receipt
 from ansible_collections.headroom.fleet.plugins.module_utils._records.snapshot import Gap, Snapshot
@@ -144,6 +145,21 @@ def plan(actions: tuple[Action, ...], decisions: tuple[Decision, ...] = (), **va
     return Plan(**{**data, **values})
 
 
+def joint(kind: str, place: str, **values: Any) -> Joint:
+    """CPU of 5 vCPU on four VMs, which grows by a tenth of a vCPU a day."""
+    data: dict[str, Any] = {
+        "metric": METRIC_OF["vcpus"],
+        "vms": 4,
+        "assumed": 0,
+        "quantiles": (2000, 3000, 5000, 5500),  # of the levels of the forecast in ``small``
+        "apart": (2000, 3000, 6500, 7500),
+        "points": 144,
+        "peaks": (-1, *range(2200, 4900, 100)),
+        "growth": Growth(27, (50_000, 100_000, 200_000), (4900, 5000, 5100)),
+    }
+    return Joint(kind, place, **{**data, **values})
+
+
 def outcome(act: Action, state: str = DONE, code: str = "", message: str = "") -> Outcome:
     """How an act ended."""
     return Outcome(act.action_id, act.unique_id, act.vm_name, act.operation, state, code, message, moment(seconds=20))
@@ -213,6 +229,7 @@ def small(**values: Any) -> Facts:
             table=DIGEST,
             rows=48,
             choices=tuple(choices),
+            places=tuple(joint(kind, place) for kind, place in ((HOST, "lab/h"), (HOST_SET, "lab"))),
         ),
         "receipt": receipt(tuple(outcome(one) for one in actions)),
         "owed": (

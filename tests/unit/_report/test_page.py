@@ -112,6 +112,8 @@ def test_a_failed_act_is_the_loudest() -> None:
 
 def test_one_chart_per_resource_with_words_for_those_who_do_not_see_it(shown: Reader) -> None:
     charts = [attributes for attributes in shown.all("svg") if attributes.get("role") == "img"]
+    room, charts = charts[-1], charts[:-1]
+    assert str(room["aria-label"]).startswith("CPU of lab. Usable 8.00 vCPU, expected 5.00 vCPU, full: 30 d")
     assert len(charts) == 8
     assert all(re.search(r"Observed at most .*, expected between .*, size ", str(one["aria-label"])) for one in charts)
     assert sum(", now " in str(one["aria-label"]) for one in charts) == 3

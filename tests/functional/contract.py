@@ -32,6 +32,10 @@ def tasks_on(vm: str, unique_id: str, *, memory_mib: int) -> Tasks:
         ("fleet_snapshot", {}, False),
         ("demand_forecast", {"snapshot": "{{ fleet_snapshot.snapshot }}"}, False),
         ("forecast_backtest", {"origins": 2}, False),
+        # Of some seconds of telemetry there is nothing to learn: it says so, and is no failure.
+        ("model_train", {"snapshot": "{{ fleet_snapshot.snapshot }}"}, False),
+        ("model_review", {"snapshot": "{{ fleet_snapshot.snapshot }}"}, False),
+        ("model_info", {"snapshot": "{{ fleet_snapshot.snapshot }}"}, False),
         (
             "allocation_plan",
             {"snapshot": "{{ fleet_snapshot.snapshot }}", "forecast": "{{ demand_forecast.forecast }}"},
@@ -59,6 +63,9 @@ HOST_SIDE = {"sampler_fetch"}  # they know no endpoints and no stores
 WITHOUT_ENDPOINTS = {
     "demand_forecast",
     "forecast_backtest",
+    "model_train",
+    "model_review",
+    "model_info",
     "allocation_plan",
     "allocation_plan_info",
     "decision_info",

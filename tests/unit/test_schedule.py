@@ -17,28 +17,28 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 EXAMPLES = CHECKOUT / "docs/examples/schedule"
 
 
-@pytest.mark.parametrize("name", ["headroom-cycle.service", "headroom.cron"])
+@pytest.mark.parametrize("name", ["headroom-cycle.service", "headroom-train.service", "headroom.cron"])
 def test_the_command_names_what_there_is(name: str) -> None:
     text = (EXAMPLES / name).read_text(encoding="utf-8")
-    (playbook,) = re.findall(r"ansible-playbook headroom\.fleet\.(\w+)", text)
-    assert (CHECKOUT / f"playbooks/{playbook}.yml").exists()
+    playbooks = re.findall(r"ansible-playbook headroom\.fleet\.(\w+)", text)
+    assert playbooks
+    assert all((CHECKOUT / f"playbooks/{playbook}.yml").exists() for playbook in playbooks)
     defaults = (CHECKOUT / "roles/report/defaults/main.yml").read_text(encoding="utf-8")
     for variable in re.findall(r"-e (\w+)=", text):
         assert f"\n{variable}:" in defaults
 
 
-def test_the_timer_and_the_service_are_understood(tmp_path: Path) -> None:
+def test_the_timers_and_the_services_are_understood(tmp_path: Path) -> None:
     """By systemd itself where it is installed; the program is put where the unit says it is."""
-    for path in EXAMPLES.glob("headroom-cycle.*"):
+    for path in [*EXAMPLES.glob("*.service"), *EXAMPLES.glob("*.timer")]:
         text = path.read_text(encoding="utf-8").replace("/opt/headroom/bin/ansible-playbook", shutil.which("true"))
         (tmp_path / path.name).write_text(re.sub(r"(?m)^User=.*$", "User=root", text), encoding="utf-8")
     verify = shutil.which("systemd-analyze")
     if verify:
-        units = sorted(tmp_path.glob("headroom-cycle.*"))
+        units = sorted(tmp_path.iterdir())
         done = subprocess.run([verify, "verify", "--man=no", *units], capture_output=True, text=True, check=False)
         assert "headroom" not in done.stderr, done.stderr
-    timer = (EXAMPLES / "headroom-cycle.timer").read_text(encoding="utf-8")
-    assert "OnCalendar=" in timer
+    assert all("OnCalendar=" in path.read_text(encoding="utf-8") for path in EXAMPLES.glob("*.timer"))
 
 
 def test_the_alert_is_about_a_metric_of_the_report() -> None:

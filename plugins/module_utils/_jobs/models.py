@@ -15,6 +15,7 @@ from .._forecast.features import VERSION, names
 from .._forecast.model_life import Wanted, refuse, speakers
 from .._forecast.outcome_model import OBJECTIVES, OutcomeModel
 from .._records.model import MOST_TREES_BYTES, Model, Version, read_model
+from .._records.series import DAY_S
 from .._records.snapshot import Snapshot
 from .._store import models
 from .context import Result
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from .._store.artifacts import ArtifactStore
     from .context import Context
 
-LONGEST_S = 35 * 86_400  # the default age of a stale model: five weekly trainings in a row were missed
+STALE_DAYS = 35  # five weekly trainings in a row were missed
+LONGEST_S = STALE_DAYS * DAY_S
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def decimals(numbers: dict[str, Any]) -> dict[str, str]:
     return {name: format(one, ".12g") if isinstance(one, float) else str(one) for name, one in numbers.items()}
 
 
-def model_info(context: Context, *, snapshot: Optional[str] = None, longest_s: int = LONGEST_S) -> Result:
+def model_info(context: Context, *, snapshot: Optional[str] = None, stale_days: int = STALE_DAYS) -> Result:
     """List every version of every model, why it stands so, and for how many VMs of a snapshot it speaks."""
     with context.database.transaction() as connection:
         versions = models.every(connection)
@@ -117,7 +119,7 @@ def model_info(context: Context, *, snapshot: Optional[str] = None, longest_s: i
         listed += [
             {
                 **shown(version),
-                **_header(context, version.model, longest_s=longest_s),
+                **_header(context, version.model, longest_s=stale_days * DAY_S),
                 **({"vms_now": spoken.count(version.model)} if snapshot else {}),
             }
             for version in of_key

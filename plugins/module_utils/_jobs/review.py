@@ -26,7 +26,7 @@ from .._replay.loop import replay
 from .._store import models
 from .context import Result
 from .loss import Loss, realised_loss
-from .models import LONGEST_S, load, of_status, shown
+from .models import STALE_DAYS, load, of_status, shown
 from .recorded import recorded
 from .sizer import Sizer, Standing
 
@@ -50,7 +50,7 @@ class Terms:
     least_vms: int = 20
     most_vms: int = 200  # replayed of each model
     share_percent: int = 10  # of the next trial
-    stale_days: int = LONGEST_S // DAY_S
+    stale_days: int = STALE_DAYS
 
     def check(self) -> None:
         """Raise ``model.request`` for what makes no sense."""

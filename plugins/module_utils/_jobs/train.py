@@ -62,7 +62,7 @@ class Course:
     target: str = TARGET_MAXIMUM
     lead_s: int = 300
     every_s: int = 3600  # from one decision to the next
-    interval_s: int = 300  # of the telemetry
+    series_interval_s: int = 300
     history_s: int = 28 * DAY_S
     most_vms: int = 500
     seed: int = 0
@@ -71,12 +71,12 @@ class Course:
 
     def check(self) -> None:
         """Raise ``model.request`` for what makes no sense."""
-        interval_s = max(self.interval_s, 1)
+        interval_s = max(self.series_interval_s, 1)
         for wrong, why in (
             (self.target not in TARGETS, f"The target {self.target!r} is none of {', '.join(TARGETS)}."),
             (
-                self.interval_s < 1 or DAY_S % interval_s != 0,
-                f"An interval of {self.interval_s} s does not divide the day.",
+                self.series_interval_s < 1 or DAY_S % interval_s != 0,
+                f"An interval of {self.series_interval_s} s does not divide the day.",
             ),
             (
                 self.lead_s < 0 or self.lead_s % interval_s != 0,
@@ -158,13 +158,13 @@ def train(
 
 def _past(context: Context, course: Course, vms: Sequence[VM], *, metric: str) -> tuple[Recorded, str]:
     """The whole intervals that are over, and the digest of the rows read."""
-    step = timedelta(seconds=course.interval_s)
+    step = timedelta(seconds=course.series_interval_s)
     end = EPOCH + (context.now - EPOCH) // step * step
     start = end - timedelta(seconds=course.history_s) // step * step
     scan = context.series.scan(
-        [vm.unique_id for vm in vms], metrics=[metric], start=start, end=end, interval_s=course.interval_s
+        [vm.unique_id for vm in vms], metrics=[metric], start=start, end=end, interval_s=course.series_interval_s
     )
-    found = recorded(scan, vms, metric=metric, target=course.target, start=start, end=end, step_s=course.interval_s)
+    found = recorded(scan, vms, metric=metric, target=course.target, start=start, end=end, step_s=course.series_interval_s)
     return found, scan.header().rows_digest
 
 

@@ -202,21 +202,23 @@ class Point:
 
 
 def sizes_along(points: Sequence[Point], frame: Frame) -> Doubles:
-    """Sizes [T] of one VM, NaN where the last point before and the first after do not agree, or one falls inside."""
+    """Sizes [T] of one VM, NaN where one point does not go on where the one before it ended.
+
+    While an act is under way, and in the rest of that interval, its VM counts as having the larger of both sizes.
+    """
     with needs("numpy"):
         import numpy as np
     found = np.full(frame.columns, np.nan)
+    ordered = sorted(points, key=lambda point: (point.from_us, point.to_us))
     for column in range(frame.columns):
         start = frame.start_us + column * frame.step_us
-        end = start + frame.step_us
-        if any(point.from_us < end and point.to_us > start for point in points):
+        over = sum(point.to_us <= start for point in ordered)
+        begun = sum(point.from_us < start + frame.step_us for point in ordered)
+        if not over or begun == len(ordered):
             continue
-        past_ones = [point for point in points if point.to_us <= start]
-        to_come = [point for point in points if point.from_us >= end]
-        before = max(past_ones, key=lambda point: point.to_us).after if past_ones else np.nan
-        after = min(to_come, key=lambda point: point.from_us).before if to_come else np.nan
-        if before == after:
-            found[column] = before
+        along = ordered[over - 1 : begun + 1]
+        if all(before.after == after.before for before, after in zip(along, along[1:])):
+            found[column] = max([along[-1].before, *(point.after for point in along[:-1])])
     return found
 
 

@@ -17,21 +17,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .._core.clock import parse_utc
 from .._core.errors import HeadroomError
 from .._core.needs import needs
-from .._forecast.realised import Foretold, Frame, Point, Scores, score, sizes_along, truth_of
+from .._forecast.realised import Foretold, Frame, Scores, score, truth_of
 from .._forecast.request import LATE_S
 from .._forecast.scorecard import NEVER, WINDOW_DAYS, Daily, judge
 from .._plan.target import DEMANDS
 from .._policy.kinds import normal_quantile
-from .._records.codec import check_schema, decode_artifact
+from .._records.codec import decode_artifact
 from .._records.forecast import Forecast
-from .._records.receipt import DONE, REVERTED
 from .._records.snapshot import Snapshot
-from .._store import issued, journal, scores, standings
+from .._records.vm import RESOURCES
+from .._store import issued, scores, standings
 from .._store.issued import Issued
 from .._store.scores import Score
 from .._store.standings import Standing
 from .._store.tables import table_from_bytes
-from .actions import planned_actions
+from .sizes import sizes_between, snapshot_before
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 
     from .._policy.sizing import SizingPolicy
     from .context import Context
-
-    Doubles = npt.NDArray[np.float64]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 HOUR_MS = 3_600_000
@@ -101,7 +99,7 @@ def keep_scorecard(context: Context, *, snapshot: Snapshot, policy: SizingPolicy
 
 def demoted(connection: Connection) -> dict[tuple[str, str], str]:
     """Who is only recommended for, by (unique_id, resource), and why."""
-    resources = {demand.metric: resource for resource, demand in DEMANDS.items()}
+    resources = {DEMANDS[resource].metric: resource for resource in RESOURCES}
     return {
         (one.unique_id, resources[one.metric]): f"scorecard: {one.reason}"
         for one in standings.standings(connection).values()
@@ -165,9 +163,10 @@ class _Card:
             return 0
         kinds = self._kinds(spoke)
         oldest = min(spoke, key=lambda one: one.issued.made_ms).issued
-        before = self._before(oldest.snapshot)
+        before = snapshot_before(self.context, oldest.snapshot, now=self.snapshot)
         missed = 0
-        for resource, demand in DEMANDS.items():
+        for resource in RESOURCES:
+            metric = DEMANDS[resource].metric
             scored = []
             for kind, of_kind in kinds.items():
                 step_ms = kind.interval_s * 1000
@@ -175,9 +174,9 @@ class _Card:
                 columns = -(-(end_ms - first_ms) // step_ms)
                 if columns > 0:
                     ids = [vm.unique_id for vm in self.snapshot.vms]
-                    frame = Frame(ids, demand.metric, first_ms * US_PER_MS, kind.interval_s, columns)
+                    frame = Frame(ids, metric, first_ms * US_PER_MS, kind.interval_s, columns)
                     scored.append(self._score(frame, kind, of_kind, resource=resource, before=before))
-            missed += self._keep(demand.metric, scored, start_ms=start_ms, end_ms=end_ms)
+            missed += self._keep(metric, scored, start_ms=start_ms, end_ms=end_ms)
         return missed
 
     def _kinds(self, spoke: Sequence[_Speaking]) -> dict[_Kind, list[tuple[_Speaking, Forecast]]]:
@@ -206,7 +205,7 @@ class _Card:
         of_kind: Sequence[tuple[_Speaking, Forecast]],
         *,
         resource: str,
-        before: tuple[int, dict[str, dict[str, int]]],
+        before: Snapshot,
     ) -> _Scored:
         with needs("numpy"):
             import numpy as np
@@ -233,67 +232,11 @@ class _Card:
         found = score(
             foretold,
             truth_of(table, foretold, target=kind.target, series_interval_s=kind.series_interval_s, late_s=LATE_S),
-            size=self._sizes(frame, resource, before),
+            size=sizes_between(context, before, self.snapshot, frame=frame, resource=resource),
             quantile=[self.policy.effective(vm).sizing[resource].quantile for vm in self.snapshot.vms],
         )
         starts_us = frame.start_us + np.arange(frame.columns) * frame.step_us
         return _Scored(found, starts_us // US_PER_MS)
-
-    def _before(self, digest: str) -> tuple[int, dict[str, dict[str, int]]]:
-        """When an earlier snapshot was taken, in ms, and the size of each VM then; without it nothing is known."""
-        try:
-            data = self.context.artifacts.get_json(digest)
-        except HeadroomError as error:
-            if error.code != "artifact.missing":
-                raise
-            return _ms(self.snapshot.taken_at), {}
-        check_schema(Snapshot, data)
-        sizes = {vm["unique_id"]: {resource: int(vm[resource]) for resource in DEMANDS} for vm in data["vms"]}
-        return _ms(data["taken_at"]), sizes
-
-    def _sizes(self, frame: Frame, resource: str, before: tuple[int, dict[str, dict[str, int]]]) -> Doubles:
-        """The size each VM really had [V, T], in the metric's unit.
-
-        A VM that has the size it had then, and that no act touched, had it in between. What changed outside of Headroom
-        changed at a time that nobody knows.
-        """
-        with needs("numpy"):
-            import numpy as np
-        then_ms, then = before
-        now_ms = _ms(self.snapshot.taken_at)
-        had = np.array([then.get(vm.unique_id, {}).get(resource, np.nan) for vm in self.snapshot.vms], dtype=np.float64)
-        has = np.array([getattr(vm, resource) for vm in self.snapshot.vms], dtype=np.float64)
-        sizes = np.repeat(np.where(had == has, has, np.nan)[:, None], frame.columns, axis=1)
-        acts = self._acts(resource, since_ms=then_ms, until_ms=now_ms)
-        for row, vm in enumerate(self.snapshot.vms):
-            if vm.unique_id in acts:
-                ends = [_seen(then_ms, had[row]), _seen(now_ms, has[row])]
-                sizes[row] = sizes_along([*ends, *acts[vm.unique_id]], frame)
-        return np.asarray(sizes * DEMANDS[resource].per_unit, dtype=np.float64)
-
-    def _acts(self, resource: str, *, since_ms: int, until_ms: int) -> dict[str, list[Point]]:
-        """By unique_id: when the journal's acts changed this resource, and from what to what."""
-        with self.context.database.transaction() as connection:
-            entries = journal.written_between(connection, since_ms=since_ms, until_ms=until_ms)
-        entries = tuple(one for one in entries if one.resource == resource)
-        sizes = {
-            (plan, action.action_id): (action.size_before, action.size_after)
-            for plan in {one.plan for one in entries}
-            for action in planned_actions(self.context, plan)
-        }
-        found: dict[str, list[Point]] = defaultdict(list)
-        for one in entries:
-            size_before, size_after = sizes.get((one.plan, one.action_id), (float("nan"), float("nan")))
-            ended = {DONE: size_after, REVERTED: size_before}
-            found[one.unique_id].append(
-                Point(
-                    one.begun_at_ms * US_PER_MS,
-                    one.updated_at_ms * US_PER_MS,
-                    size_before,
-                    ended.get(one.state, float("nan")),
-                )
-            )
-        return found
 
     def _keep(self, metric: str, scored: Sequence[_Scored], *, start_ms: int, end_ms: int) -> int:
         """Add the figures of each VM as far as it was not looked at yet, and judge it where a day is over."""
@@ -376,10 +319,6 @@ def _rows(
                 banded=int(sums["banded"][row]),
                 until_ms=until_ms,
             )
-
-
-def _seen(at_ms: int, size: float) -> Point:
-    return Point(at_ms * US_PER_MS, at_ms * US_PER_MS, size, size)
 
 
 def _ms(text: str) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from .._core.needs import needs
 from .._forecast.scorecard import WINDOW_DAYS, may_return, shares
 from .._plan.target import DEMANDS
+from .._records.vm import RESOURCES
 from .._report.trust import Demoted, Scorecard, Trust
 from .._store import scores, standings
 from .scorecard import daily_of
@@ -58,11 +59,12 @@ def vm_scorecard(connection: Connection, unique_id: str, *, now: datetime) -> di
     known = scores.days(connection, [unique_id], first_day=last_day - WINDOW_DAYS + 1, last_day=last_day)
     found = standings.standings(connection, [unique_id])
     card: dict[str, dict[str, Any]] = {}
-    for resource, demand in DEMANDS.items():
-        figures = [one for one in known if one.metric == demand.metric]
-        standing = found.get((unique_id, demand.metric))
+    for resource in RESOURCES:
+        metric = DEMANDS[resource].metric
+        figures = [one for one in known if one.metric == metric]
+        standing = found.get((unique_id, metric))
         if figures or standing:
-            daily = daily_of(figures, [unique_id], demand.metric, last_day=last_day)
+            daily = daily_of(figures, [unique_id], metric, last_day=last_day)
             summed = shares(daily, daily.scored > 0)
             card[resource] = {
                 "demoted": bool(standing and standing.demoted),

@@ -168,8 +168,11 @@ def act(begun, ended, before, after):
     [
         ([at(-9, 2), at(90, 2)], [2, 2, 2, 2]),
         ([at(-9, 2), at(90, 4)], [None] * 4),  # somebody else changed it, nobody knows when
-        ([at(-9, 2), act(7, 8, 2, 4), at(90, 4)], [2, None, 4, 4]),
-        ([at(-9, 2), act(7, 8, 2, 4), act(11, 12, 4, 8), at(90, 8)], [2, None, None, 8]),
+        ([at(-9, 2), act(7, 8, 2, 4), at(90, 4)], [2, 4, 4, 4]),  # while it changes, the larger
+        ([at(-9, 4), act(7, 8, 4, 2), at(90, 2)], [4, 4, 2, 2]),
+        ([at(-9, 2), act(6, 7, 2, 4), act(8, 9, 4, 2), at(90, 2)], [2, 4, 2, 2]),
+        ([at(-9, 2), act(7, 8, 2, 4), act(11, 12, 4, 8), at(90, 8)], [2, 4, 8, 8]),
+        ([at(-9, 2), act(4, 12, 2, 4), at(90, 4)], [4, 4, 4, 4]),
         ([at(-9, 2), act(7, 8, 2, 4), at(90, 6)], [2, None, None, None]),
         ([at(-9, 2), act(7, 8, 2, float("nan")), at(90, 4)], [2, None, None, None]),  # how it ended is not known
         ([at(-9, float("nan")), at(90, 4)], [None] * 4),  # it was not there

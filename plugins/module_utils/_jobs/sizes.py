@@ -1,0 +1,117 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What each VM really had over a stretch of time, from two snapshots and the journal's acts between them."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from typing import TYPE_CHECKING, Optional
+
+from .._core.clock import parse_utc
+from .._core.errors import HeadroomError
+from .._core.needs import needs
+from .._core.units import MILLICORES_PER_VCPU
+from .._forecast.realised import Point, sizes_along
+from .._records.codec import decode_artifact
+from .._records.receipt import DONE, REVERTED
+from .._records.snapshot import Snapshot
+from .._records.vm import CPU_LIMIT_MILLICORES, MEMORY_MIB, VCPUS
+from .._store import journal
+from .actions import planned_actions
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from .._forecast.realised import Frame
+    from .._records.action import Action
+    from .._records.vm import VM
+    from .context import Context
+
+    Doubles = npt.NDArray[np.float64]
+
+# Resource -> what bounds the use of it, each with how much of the metric one unit is: a VM has the least of them.
+BOUNDS = {VCPUS: {VCPUS: MILLICORES_PER_VCPU, CPU_LIMIT_MILLICORES: 1}, MEMORY_MIB: {MEMORY_MIB: 1}}
+US_PER_MS, US_PER_S = 1000, 1_000_000
+
+
+def snapshot_before(context: Context, digest: str, *, now: Snapshot) -> Snapshot:
+    """Read an earlier snapshot, without the capabilities, of which there are many; lost by now, it saw no VM."""
+    try:
+        data = context.artifacts.get_json(digest)
+    except HeadroomError as error:
+        if error.code != "artifact.missing":
+            raise
+        return Snapshot(now.taken_at, now.endpoints, (), ())
+    return decode_artifact(Snapshot, {**data, "vms": [{**vm, "capabilities": []} for vm in data["vms"]]})
+
+
+def sizes_between(context: Context, before: Snapshot, after: Snapshot, *, frame: Frame, resource: str) -> Doubles:
+    """The size [V, T] of each VM of ``after`` in the metric's unit, infinite where nothing bounds it; NaN: not known.
+
+    A VM that has what it had before, and that no act touched, had it in between. What changed outside of Headroom
+    changed at a time that nobody knows.
+    """
+    with needs("numpy"):
+        import numpy as np
+    known = {vm.unique_id: vm for vm in before.vms}
+    then_us, now_us = (_us(seen) for seen in (before, after))
+    least: Doubles = np.full((len(after.vms), frame.columns), np.inf)
+    for bound, per_unit in BOUNDS[resource].items():
+        had = np.array([_amount(known.get(vm.unique_id), bound, per_unit) for vm in after.vms], dtype=np.float64)
+        has = np.array([_amount(vm, bound, per_unit) for vm in after.vms], dtype=np.float64)
+        sizes = np.repeat(np.where(had == has, has, np.nan)[:, None], frame.columns, axis=1)
+        acts = _acts(context, bound, per_unit, since_us=then_us, until_us=now_us)
+        for row, vm in enumerate(after.vms if acts else ()):
+            if vm.unique_id in acts:
+                ends = [Point(then_us, then_us, had[row], had[row]), Point(now_us, now_us, has[row], has[row])]
+                sizes[row] = sizes_along([*ends, *acts[vm.unique_id]], frame)
+        least = np.minimum(least, sizes)
+    return least
+
+
+def _acts(context: Context, bound: str, per_unit: int, *, since_us: int, until_us: int) -> dict[str, list[Point]]:
+    """By unique_id: when acts of the journal changed this, and from what to what."""
+    with context.database.transaction() as connection:
+        entries = journal.written_between(
+            connection, since_ms=since_us // US_PER_MS, until_ms=-(-until_us // US_PER_MS)
+        )
+    entries = tuple(one for one in entries if one.resource == bound)
+    spans = {
+        (plan, action.action_id): _span(action, per_unit)
+        for plan in {one.plan for one in entries}
+        for action in planned_actions(context, plan)
+        if action.resource == bound
+    }
+    found: dict[str, list[Point]] = defaultdict(list)
+    for one in entries:
+        size_before, size_after = spans.get((one.plan, one.action_id), (math.nan, math.nan))
+        ended = {DONE: size_after, REVERTED: size_before}.get(one.state, math.nan)
+        point = Point(one.begun_at_ms * US_PER_MS, one.updated_at_ms * US_PER_MS, size_before, ended)
+        found[one.unique_id].append(point)
+    return found
+
+
+def _span(action: Action, per_unit: int) -> tuple[float, float]:
+    """From what to what; of a limit what its field holds, where 0 is none."""
+    if action.resource != CPU_LIMIT_MILLICORES:
+        return float(action.size_before * per_unit), float(action.size_after * per_unit)
+    first = action.changes[0]
+    return _limit(first.before), _limit(first.after)
+
+
+def _amount(vm: Optional[VM], bound: str, per_unit: int) -> float:
+    if vm is None:
+        return math.nan
+    return _limit(vm.size(bound)) if bound == CPU_LIMIT_MILLICORES else float(vm.size(bound) * per_unit)
+
+
+def _limit(value: object) -> float:
+    if not isinstance(value, int):
+        return math.nan
+    return float(value) if value else math.inf
+
+
+def _us(seen: Snapshot) -> int:
+    return round(parse_utc(seen.taken_at).timestamp() * US_PER_S)

@@ -25,8 +25,8 @@ options:
     type: str
     required: true
   canary_days:
-    description: Whole days of a trial that goes well. After three times as many a model that was not shown to be as good
-      is rolled back.
+    description: Whole days of a trial that goes well. After three times as many a model that was not shown to be as
+      good is rolled back.
     type: int
     default: 3
   least_vms:

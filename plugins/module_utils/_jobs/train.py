@@ -164,7 +164,9 @@ def _past(context: Context, course: Course, vms: Sequence[VM], *, metric: str) -
     scan = context.series.scan(
         [vm.unique_id for vm in vms], metrics=[metric], start=start, end=end, interval_s=course.series_interval_s
     )
-    found = recorded(scan, vms, metric=metric, target=course.target, start=start, end=end, step_s=course.series_interval_s)
+    found = recorded(
+        scan, vms, metric=metric, target=course.target, start=start, end=end, step_s=course.series_interval_s
+    )
     return found, scan.header().rows_digest
 
 

@@ -149,7 +149,8 @@ def test_trailing_and_static():
     assert float(Trailing(0.5, 4, 1.0).decide(observed([4, 1, 3, 2]))[0]) == 3
     assert np.isnan(Trailing(1.0, 3, 2.0).decide(observed(past, hourly=False))[0])
     policy = Static(1.0)
-    assert [float(policy.decide(observed(past))[0]) for _unused in range(2)] == pytest.approx([9, NAN], nan_ok=True)
+    assert [float(policy.decide(observed(seen))[0]) for seen in (past, [99])] == [9, 9]
+    assert np.isnan(policy.decide(observed(past, hourly=False))[0])
 
 
 # --- wrappers ---------------------------------------------------------------------------------------------------------
@@ -173,6 +174,7 @@ def test_careful_waits_from_the_last_time_its_size_was_wanted():
         inner.size = size
         return float(policy.decide(observed([1] * t, ordered=ordered))[0])
 
+    assert np.isnan(decided(1, 3, 4))  # it has wanted nothing yet
     assert decided(1, 5, 4) == 5
     assert np.isnan(decided(2, 3, 5))
     assert np.isnan(decided(3, 3, 5))

@@ -74,8 +74,7 @@ class Static:
     def decide(self, observed: Observed) -> np.ndarray:
         if self.size is None:
             self.size = highest(observed, observed.t) * self.factor
-            return self.size
-        return nothing(observed)
+        return self.size if observed.hourly else nothing(observed)
 
 
 class Adaptive:

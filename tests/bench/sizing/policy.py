@@ -125,7 +125,7 @@ class Whole:
 
 @dataclass
 class Careful:
-    """No shrink until 24 h after the policy last wanted the present size or more."""
+    """No shrink until 24 h after the policy last wanted the present size or more, nor in its own first 24 h."""
 
     inner: Policy
     hold: int = DAY
@@ -134,7 +134,7 @@ class Careful:
     def decide(self, observed: Observed) -> np.ndarray:
         wanted = self.inner.decide(observed)
         if self._until is None:
-            self._until = np.zeros(len(wanted), dtype=np.int64)
+            self._until = np.full(len(wanted), observed.t + self.hold)
         self._until = np.where(wanted >= observed.ordered, observed.t + self.hold, self._until)
         return np.where((wanted < observed.ordered) & (observed.t < self._until), np.nan, wanted)
 

@@ -26,16 +26,16 @@ from tests.bench.sizing.table import ROWS, entries
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 DAYS, STEP_S, PER_DAY = 4, 300, 288
-FIRST = 3 * PER_DAY
+FIRST = 5 * PER_DAY // 2  # the careful profile shrinks nothing on its first day: a day and a half are scored
 NAMES = [f"vm-{number:02}" for number in range(6)]
 NEWCOMER = "vm-99"
 PROTOCOL = ReplayProtocol(
-    scored_from=START + timedelta(days=3), scored_to=START + timedelta(days=DAYS), report_ids=(*NAMES, NEWCOMER)
+    scored_from=START + timedelta(days=2.5), scored_to=START + timedelta(days=DAYS), report_ids=(*NAMES, NEWCOMER)
 )
 BASE_ROWS = [row for row in ROWS if not row.burst]
 POINTS = operating_points()
 # Every target and lead at five moments; the same policies within wrappers at one.
-MOMENTS = [(row, FIRST + ticks) for row in BASE_ROWS for ticks in ((137,) if row.variant else (0, 1, 12, 137, 287))]
+MOMENTS = [(row, FIRST + ticks) for row in BASE_ROWS for ticks in ((350,) if row.variant else (0, 1, 12, 137, 350))]
 
 
 def samples():

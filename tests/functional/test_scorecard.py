@@ -176,7 +176,8 @@ class Weeks:
             context.close()
 
     def figures(self) -> dict[tuple[str, str, int], Any]:
-        found = self.ask(scores.days, unique_ids=UNIQUE_IDS, first_day=0, last_day=10**6)
+        metrics = (CPU_MILLICORES, MEMORY_USED_MIB)
+        found = self.ask(scores.days, unique_ids=UNIQUE_IDS, metrics=metrics, first_day=0, last_day=10**6)
         return {(one.unique_id, one.metric, one.day): one for one in found}
 
 

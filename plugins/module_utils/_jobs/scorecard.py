@@ -258,11 +258,12 @@ class _Card:
     def _judge(self, connection: Connection, metric: str, ids: Sequence[str], *, last_day: int) -> None:
         with needs("numpy"):
             import numpy as np
-        known = scores.days(connection, ids, first_day=last_day - WINDOW_DAYS + 1, last_day=last_day)
+        first_day = last_day - WINDOW_DAYS + 1
+        known = scores.days(connection, ids, metrics=[metric], first_day=first_day, last_day=last_day)
         standing = standings.standings(connection, ids)
         stand = [standing.get((one, metric)) for one in ids]
         flips = judge(
-            daily_of(known, ids, metric, last_day=last_day),
+            daily_of(known, ids, last_day=last_day),
             demoted=np.array([one is not None and one.demoted for one in stand]),
             since=np.array([NEVER if one is None else one.since_day for one in stand], dtype=np.int64),
         )
@@ -270,17 +271,16 @@ class _Card:
         standings.change(self.context.database, connection, changed, run_id=self.context.run, who=self.context.who)
 
 
-def daily_of(known: Sequence[Score], ids: Sequence[str], metric: str, *, last_day: int) -> Daily:
-    """Lay the figures of these VMs out, day by day."""
+def daily_of(known: Sequence[Score], ids: Sequence[str], *, last_day: int) -> Daily:
+    """Lay the figures of one metric of these VMs out, day by day."""
     with needs("numpy"):
         import numpy as np
     place = {unique_id: row for row, unique_id in enumerate(ids)}
-    rows = [one for one in known if one.metric == metric and one.unique_id in place]
-    at = ([place[one.unique_id] for one in rows], [one.day - last_day + WINDOW_DAYS - 1 for one in rows])
+    at = ([place[one.unique_id] for one in known], [one.day - last_day + WINDOW_DAYS - 1 for one in known])
 
     def grid(figure: str, kind: type[Any]) -> npt.NDArray[Any]:
         cells = np.zeros((len(ids), WINDOW_DAYS), dtype=kind)
-        cells[at] = [getattr(one, figure) for one in rows]
+        cells[at] = [getattr(one, figure) for one in known]
         return cells
 
     whole = {name: grid(name, np.int64) for name in ("scored", "violated", "banded")}

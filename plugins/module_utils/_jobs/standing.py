@@ -56,7 +56,8 @@ def fleet_scorecard(connection: Connection, snapshot: Snapshot, *, now: datetime
 def vm_scorecard(connection: Connection, unique_id: str, *, now: datetime) -> dict[str, dict[str, Any]]:
     """By resource: how one VM stands, and its figures up to today; none where nothing was scored."""
     last_day = (now.date() - EPOCH).days
-    known = scores.days(connection, [unique_id], first_day=last_day - WINDOW_DAYS + 1, last_day=last_day)
+    first_day, metrics = last_day - WINDOW_DAYS + 1, [DEMANDS[resource].metric for resource in RESOURCES]
+    known = scores.days(connection, [unique_id], metrics=metrics, first_day=first_day, last_day=last_day)
     found = standings.standings(connection, [unique_id])
     card: dict[str, dict[str, Any]] = {}
     for resource in RESOURCES:
@@ -64,7 +65,7 @@ def vm_scorecard(connection: Connection, unique_id: str, *, now: datetime) -> di
         figures = [one for one in known if one.metric == metric]
         standing = found.get((unique_id, metric))
         if figures or standing:
-            daily = daily_of(figures, [unique_id], metric, last_day=last_day)
+            daily = daily_of(figures, [unique_id], last_day=last_day)
             summed = shares(daily, daily.scored > 0)
             card[resource] = {
                 "demoted": bool(standing and standing.demoted),

@@ -50,5 +50,8 @@ def _fill(copy: Database, url: str) -> None:
             rows = sqlalchemy.select(table)
             if name == "audit":  # it is never pruned, and all that its chain goes on from is its newest row
                 rows = rows.order_by(table.c.sequence.desc()).limit(1)
-            for some in source.execute(rows, execution_options={"yield_per": ROWS_AT_ONCE}).mappings().partitions():
-                target.execute(sqlalchemy.insert(table), [dict(row) for row in some])
+            # By place and not by name: a scorecard has a row for each VM and day.
+            places = ", ".join("?" for _unused in table.columns)
+            insert = f"INSERT INTO {name} ({', '.join(table.columns.keys())}) VALUES ({places})"  # noqa: S608 - its own
+            for some in source.execute(rows, execution_options={"yield_per": ROWS_AT_ONCE}).partitions():
+                target.exec_driver_sql(insert, [tuple(row) for row in some])

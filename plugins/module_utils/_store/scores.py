@@ -78,14 +78,18 @@ def add(connection: Connection, scores: Iterable[Score]) -> None:
         connection.execute(sqlalchemy.text(query), rows)
 
 
-def days(connection: Connection, unique_ids: Collection[str], *, first_day: int, last_day: int) -> tuple[Score, ...]:
-    """The figures of these VMs on these days, the oldest first."""
+def days(
+    connection: Connection, unique_ids: Collection[str], *, metrics: Collection[str], first_day: int, last_day: int
+) -> tuple[Score, ...]:
+    """The figures of these VMs and metrics on these days, the oldest first."""
     query = (
         f"SELECT {', '.join(_COLUMNS)} FROM score "  # noqa: S608 - the columns above
-        "WHERE unique_id IN :unique_ids AND day >= :first_day AND day <= :last_day ORDER BY unique_id, metric, day"
+        "WHERE unique_id IN :unique_ids AND metric IN :metrics AND day >= :first_day AND day <= :last_day "
+        "ORDER BY unique_id, metric, day"
     )
-    values = {"unique_ids": list(unique_ids), "first_day": first_day, "last_day": last_day}
-    return tuple(Score(*row) for row in connection.execute(_of_these(query), values))
+    values = {"unique_ids": list(unique_ids), "metrics": list(metrics), "first_day": first_day, "last_day": last_day}
+    rows = connection.execute(_of_these(query, "metrics"), values).all()
+    return tuple(Score(*row) for row in rows)
 
 
 def totals(connection: Connection, *, endpoints: Iterable[str], since_day: int) -> tuple[Total, ...]:
@@ -107,7 +111,8 @@ def totals(connection: Connection, *, endpoints: Iterable[str], since_day: int) 
     return tuple(found[metric] for metric in sorted(found))
 
 
-def _of_these(query: str) -> TextClause:
+def _of_these(query: str, *lists: str) -> TextClause:
     import sqlalchemy
 
-    return sqlalchemy.text(query).bindparams(sqlalchemy.bindparam("unique_ids", expanding=True))
+    names = ("unique_ids", *lists)
+    return sqlalchemy.text(query).bindparams(*(sqlalchemy.bindparam(name, expanding=True) for name in names))

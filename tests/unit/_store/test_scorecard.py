@@ -41,7 +41,7 @@ def stand(database, *changed):
 
 
 def all_days(database, *ids):
-    return told(database, scores.days, ids, first_day=0, last_day=10**6)
+    return told(database, scores.days, ids, metrics=[CPU, MEMORY], first_day=0, last_day=10**6)
 
 
 def test_figures_of_a_day_add_up(kept):
@@ -68,7 +68,9 @@ def test_figures_of_a_day_add_up(kept):
 def test_days_and_vms_that_were_not_asked_for_stay_out(kept):
     rows = [replace(SCORE, day=SCORE.day + number) for number in range(4)]
     told(kept, scores.add, [*rows, replace(SCORE, unique_id="e/b")])
-    assert told(kept, scores.days, ["e/a"], first_day=SCORE.day + 1, last_day=SCORE.day + 2) == tuple(rows[1:3])
+    span = {"first_day": SCORE.day + 1, "last_day": SCORE.day + 2}
+    assert told(kept, scores.days, ["e/a"], metrics=[CPU], **span) == tuple(rows[1:3])
+    assert told(kept, scores.days, ["e/a"], metrics=[MEMORY], **span) == ()
 
 
 def test_how_far_each_was_looked_at(kept):

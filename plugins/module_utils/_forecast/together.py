@@ -235,6 +235,8 @@ def _growth(peaks: Doubles, assumed: Integers) -> list[Optional[Growth]]:
     levels = (np.ceil(np.nan_to_num(found.levels)).astype(np.int64) + assumed[:, None]).tolist()
     unknown = np.isnan(found.slopes[:, 1]).tolist()
     return [
-        None if unknown[place] else Growth(int(found.days[place]), tuple(slopes[place]), tuple(levels[place]))
+        None
+        if unknown[place]
+        else Growth(int(found.days[place]), tuple(slopes[place]), tuple(levels[place]), bool(found.compound[place]))
         for place in range(len(peaks))
     ]

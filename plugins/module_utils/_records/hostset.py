@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
@@ -32,6 +33,19 @@ class Growth:
     days: int  # whose peak is known
     slopes: tuple[int, ...]  # in thousandths of the metric's unit per day
     levels: tuple[int, ...]  # what the newest day's peak stays below nine times in ten, in the metric's unit
+    compound: bool = False  # whether the middle one is of each day's level, not of the newest's alone
+
+    @property
+    def bent(self) -> tuple[bool, ...]:
+        """Which of the three grow by a share of what is there, beginning with this slope."""
+        return (False, self.compound, True)
+
+    def after(self, days: float) -> tuple[float, ...]:
+        """The levels so many days later."""
+        return tuple(
+            max(level * (1 + slope / MILLI / level) ** days if bent and level else level + slope * days / MILLI, 0)
+            for level, slope, bent in zip(self.levels, self.slopes, self.bent)
+        )
 
 
 @dataclass(frozen=True)
@@ -74,7 +88,9 @@ def outlook(growth: Optional[Growth], room: int) -> Outlook:
     """When the daily peaks reach ``room`` on one day in ten."""
     if growth is None:
         return Outlook(UNKNOWN)
-    low, middle, high = (_days(level, slope, room) for level, slope in zip(growth.levels, growth.slopes))
+    low, middle, high = (
+        _days(level, slope, room, bent=bent) for level, slope, bent in zip(growth.levels, growth.slopes, growth.bent)
+    )
     if middle == 0:
         return Outlook(FULL, 0, 0, 0)
     # Growth that may as well be chance is none; what it could come to at the worst is still told.
@@ -82,10 +98,13 @@ def outlook(growth: Optional[Growth], room: int) -> Outlook:
     return Outlook(GROWING if grows else NEVER, middle if grows else -1, high, low if grows else -1)
 
 
-def _days(level: int, slope: int, room: int) -> int:
+def _days(level: int, slope: int, room: int, *, bent: bool) -> int:
     if level >= room:
         return 0
-    days = -(-(room - level) * MILLI // slope) if slope > 0 else -1
+    if slope <= 0:
+        return -1
+    daily = slope / MILLI
+    days = math.ceil(math.log(room / level) / math.log1p(daily / level) if bent and level else (room - level) / daily)
     return days if days <= LONGEST_DAYS else -1
 
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from .._core.units import PPM
-from .._records.hostset import FULL, GROWING, HOST, HOST_SET, MILLI, NEVER, UNKNOWN
+from .._records.hostset import FULL, GROWING, HOST, HOST_SET, NEVER, UNKNOWN
 from .chart import HEIGHT, LEFT, RIGHT, TOP, WIDTH, scale, value_tick, value_ticks
 from .markup import Child, Markup, element
 from .parts import Links, cell, folded, left_out, number, row, section, soft, table, why
@@ -18,6 +18,7 @@ MOST_DRAWN = 8
 MOST_ADVICE = 50
 LEAST_AHEAD, MOST_AHEAD = 14, 90  # days of the trend that are drawn
 BOTTOM = 24
+TREND_POINTS = 12  # of the line that is drawn: a compound growth is bent
 
 _STATES = {UNKNOWN: "unknown", NEVER: "not within a year", FULL: "full now"}
 
@@ -120,12 +121,9 @@ def _chart(room: Room) -> Markup:
     joint, unit = room.joint, PER_UNIT[room.resource]
     peaks, growth, ends = joint.peaks, joint.growth, room.outlook
     ahead = min(max(ends.days + LEAST_AHEAD // 2, LEAST_AHEAD), MOST_AHEAD) if growth else 0
-    levels = (
-        [[level + slope * day / MILLI for day in (0, ahead)] for level, slope in zip(growth.levels, growth.slopes)]
-        if growth
-        else []
-    )
-    ticks, top = value_ticks(max([room.usable, *peaks, *(one[1] for one in levels)]) / unit, binary=False)
+    days = [ahead * number // TREND_POINTS for number in range(TREND_POINTS + 1)]
+    levels = list(zip(*(growth.after(day) for day in days))) if growth else []  # low, middle, high
+    ticks, top = value_ticks(max([room.usable, *peaks, *(one[-1] for one in levels)]) / unit, binary=False)
     x, y = scale(-len(peaks), ahead, LEFT, WIDTH - RIGHT), scale(0, top * unit, HEIGHT - BOTTOM, TOP)
     words = f"{resource_word(room.resource)} of {room.name}. Usable {demand(room.resource, room.usable)}, expected "
     words += f"{demand(room.resource, room.expected)}, full: {full_words(room)}."
@@ -134,11 +132,11 @@ def _chart(room: Room) -> Markup:
     )
     trend: list[Child] = []
     if levels:
-        low, middle, high = ([y(max(value, 0)) for value in one] for one in levels)
-        band = f"M{x(0)} {high[0]}L{x(ahead)} {high[1]}L{x(ahead)} {low[1]}L{x(0)} {low[0]}Z"
+        low, middle, high = ([f"{x(day)} {y(value)}" for day, value in zip(days, one)] for one in levels)
+        band = f"M{'L'.join((*high, *reversed(low)))}Z"
         trend = [
             element("path", class_="band-next", d=band),
-            element("path", class_="line-next", d=f"M{x(0)} {middle[0]}L{x(ahead)} {middle[1]}"),
+            element("path", class_="line-next", d=f"M{'L'.join(middle)}"),
             element("line", class_="cutoff", x1=f"{x(0)}", x2=f"{x(0)}", y1=TOP, y2=HEIGHT - BOTTOM),
             _day(x(ahead), f"in {ahead} d", "end"),
         ]

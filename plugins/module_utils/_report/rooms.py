@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Optional
 
 from .._core.clock import format_utc, parse_utc
-from .._records.hostset import FULL, GROWING, HOST, HOST_SET, MILLI, Joint, Outlook, outlook, usable
+from .._records.hostset import FULL, GROWING, HOST, HOST_SET, Joint, Outlook, outlook, usable
 from .._records.plan import Decision
 from .._records.vm import GROW, VM, Capability
 from .facts import METRIC_OF, Facts
@@ -120,7 +120,7 @@ def _more_hosts(room: Room, facts: Facts) -> Advice:
     growth, ends = room.joint.growth, room.outlook
     then = room.expected
     if growth is not None:
-        then = max(then, growth.levels[1] + max(growth.slopes[1], 0) * ADVISED_DAYS // MILLI)
+        then = max(then, int(growth.after(ADVISED_DAYS)[1]))
     each = max(room.usable // max(room.hosts - room.lost, 1), 1)
     hosts = max(-(-(then - room.usable) // each), 1)
     now = room.left < 0 or ends.state == FULL

@@ -18,8 +18,8 @@ from ansible_collections.headroom.fleet.plugins.module_utils._records.hostset im
 WEEK = np.array([1, 1, 1, 1, 0.95, 0.7, 0.7])
 
 
-def peaks(slope, *, days=28, noise=0.01, places=200, seed=1):
-    """Daily peaks of 1000 on the newest day, more on workdays."""
+def peaks(slope, *, days=56, noise=0.01, places=200, seed=1):
+    """Daily peaks of 1000 on the newest day, less on weekends."""
     rng = np.random.default_rng(seed)
     day = np.arange(days) - (days - 1.0)
     return (1000 + slope * day) * WEEK[np.arange(days) % 7] * np.exp(rng.normal(0, noise, (places, days)))
@@ -31,6 +31,14 @@ def test_the_slope_is_that_of_the_busy_days_and_lies_in_its_interval():
     inside = (found.slopes[:, 0] <= 10) & (found.slopes[:, 2] >= 10)
     assert inside.mean() > 0.85
     assert np.median(found.levels[:, 1]) == pytest.approx(1010, rel=0.02)
+
+
+def test_growth_by_a_share_is_told_from_a_line():
+    line = peaks(12.0)
+    share = peaks(0.0) * 1.015 ** (np.arange(56) - 55.0)
+    assert trends(line).compound.mean() < 0.05
+    assert trends(share).compound.mean() > 0.95
+    assert np.median(trends(share).slopes[:, 1]) == pytest.approx(15, rel=0.05)
 
 
 def test_a_week_is_no_trend():
@@ -62,8 +70,9 @@ def test_nothing_at_all_does_not_grow():
     ("growth", "room", "expected"),
     [
         (None, 2000, (UNKNOWN, -1, -1, -1)),
-        (Growth(28, (5000, 10_000, 20_000), (1000, 1000, 1000)), 2000, (GROWING, 100, 50, 200)),
-        (Growth(28, (1000, 10_000, 20_000), (1000, 1000, 1000)), 2000, (GROWING, 100, 50, -1)),
+        (Growth(28, (5000, 10_000, 20_000), (1000, 1000, 1000)), 2000, (GROWING, 100, 36, 200)),
+        (Growth(28, (1000, 10_000, 20_000), (1000, 1000, 1000)), 2000, (GROWING, 100, 36, -1)),
+        (Growth(28, (5000, 10_000, 20_000), (1000, 1000, 1000), compound=True), 2000, (GROWING, 70, 36, 200)),
         (Growth(28, (5000, 10_000, 20_000), (1000, 1000, 1000)), 1000, (FULL, 0, 0, 0)),
         (Growth(28, (-5000, 1000, 20_000), (1000, 1000, 1000)), 1100, (NEVER, -1, 5, -1)),
         (Growth(28, (1000, 1000, 1000), (1000, 1000, 1000)), 2000, (NEVER, -1, -1, -1)),

@@ -42,7 +42,8 @@ options:
     description:
       - Whether to read from the stores what the newest plan wants for each VM and why, for example
         C(headroom_vcpus_wanted) and C(headroom_vcpus_why), and the forecast's upper bound that it went by,
-        C(headroom_cpu_upper_millicores) and C(headroom_memory_upper_mib).
+        C(headroom_cpu_upper_millicores) and C(headroom_memory_upper_mib). Where the policy has CPU limits planned,
+        C(headroom_cpu_limit_millicores_wanted) and C(headroom_cpu_limit_millicores_why) as well.
     type: bool
     default: false
   artifacts_url:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .._core.errors import HeadroomError
 from .._plan.target import DEMANDS
 from .._records.plan import Plan
-from .._records.vm import MEMORY_MIB, VCPUS
+from .._records.vm import LIMITS, MEMORY_MIB, VCPUS
 from .._store import references
 from .._store.db import Database
 from .observe import gap_warnings, take_snapshot
@@ -64,6 +64,7 @@ def fleet(context: Context, *, figures: bool, reserved: Collection[str] = ()) ->
 
 def _vm(vm: VM) -> dict[str, Any]:
     found = {f"headroom_{name}": getattr(vm, name) for name in VM_COLUMNS}
+    found.update({f"headroom_{limit}": vm.size(limit) for limit in LIMITS})
     found["headroom_unique_id"] = vm.unique_id
     found["headroom_endpoint"] = vm.endpoint
     found["headroom_name"] = vm.name
@@ -123,7 +124,7 @@ def _figures(context: Context) -> dict[str, dict[str, Any]]:
         row[f"headroom_{decision.resource}_why"] = decision.reason
         if decision.action_id:
             row["headroom_actions"].append(decision.code)
-        if decision.upper is not None and decision.size_now:
+        if decision.resource in UPPERS and decision.upper is not None and decision.size_now:
             row[UPPERS[decision.resource]] = decision.upper
             percent = 100 * decision.upper // (decision.size_now * DEMANDS[decision.resource].per_unit)
             heaviest[decision.unique_id] = max(percent, heaviest.get(decision.unique_id, 0))

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import NamedTuple, Optional, Union
 
 from .._core.clock import format_utc
-from .._policy.settings import MODE_IGNORE, MODES, Settings, Sizing
+from .._policy.settings import MODE_IGNORE, MODES, PROFILE_ELASTIC, SECTIONS, Settings, Sizing
 from .._policy.windows import Window, opening
 from .._records.host import Host
 from .._records.vm import (
@@ -21,6 +21,9 @@ from .._records.vm import (
     GROW,
     INVERSE_AT_NEXT_RESTART,
     INVERSE_LIVE,
+    LIMITS,
+    RESOURCES,
+    SET,
     SHRINK,
     VM,
     Capability,
@@ -31,7 +34,7 @@ from .target import SECONDS_PER_MINUTE
 SECONDS_PER_HOUR = 3600
 
 # Classes of inverse with which an act may be planned: what shrinks must be given back at once.
-INVERSES_ALLOWED = {GROW: (INVERSE_LIVE, INVERSE_AT_NEXT_RESTART), SHRINK: (INVERSE_LIVE,)}
+INVERSES_ALLOWED = {GROW: (INVERSE_LIVE, INVERSE_AT_NEXT_RESTART), SHRINK: (INVERSE_LIVE,), SET: (INVERSE_LIVE,)}
 
 
 class Against(NamedTuple):
@@ -96,10 +99,15 @@ def against_hold_time(
     last = state.last_acts.get((vm.unique_id, resource))
     if last is None:
         return None
-    hold, key = {
+    sizing = settings.sizing[resource]
+    holds = {
         GROW: (settings.grow_hold_minutes * SECONDS_PER_MINUTE, "grow.hold_minutes"),
         SHRINK: (settings.shrink_hold_hours * SECONDS_PER_HOUR, "shrink.hold_hours"),
-    }[direction]
+    }
+    if sizing.profile == PROFILE_ELASTIC:
+        key = f"{SECTIONS[resource][0]}.shrink_hold_minutes"
+        holds = {GROW: (0, key), SHRINK: (sizing.shrink_hold_minutes * SECONDS_PER_MINUTE, key)}
+    hold, key = holds[direction]
     last_direction, finished_ms = last
     age = (int(now.timestamp() * 1000) - finished_ms) // 1000
     if age >= hold:
@@ -144,8 +152,9 @@ def common_granule(vm: VM, resource: str, sizing: Sizing) -> int:
 
 def choose(vm: VM, resource: str, direction: str, *, goal: int) -> Union[Landing, Against]:
     """The first capability that can hold the goal; else the one that comes nearest to it without passing it."""
-    size = getattr(vm, resource)
-    ways = [one for one in vm.capabilities if (one.resource, one.direction) == (resource, direction)]
+    size = vm.has(resource)
+    way = SET if resource in LIMITS else direction
+    ways = [one for one in vm.capabilities if (one.resource, one.direction) == (resource, way)]
     judged = [(one, _unfit(one, vm)) for one in ways]
     able = [one for one, why in judged if why is None]
     if not ways:
@@ -202,7 +211,9 @@ def _unfit(capability: Capability, vm: VM) -> Optional[Against]:
 
 def against_numa(vm: VM, host: Host, resource: str, *, after: int) -> Optional[Against]:
     """A VM that fits into one NUMA cell must not outgrow it while it runs."""
-    largest = host.outgrown_cell(resource, before=getattr(vm, resource), after=after)
+    if resource not in RESOURCES:
+        return None  # a limit uses no more than its size, which fits
+    largest = host.outgrown_cell(resource, before=vm.has(resource), after=after)
     if largest:
         return Against("numa", f"{after} would not fit into one NUMA cell of {host.name}, which has {largest}")
     return None

@@ -10,7 +10,8 @@ from typing import Callable, Optional
 from .._policy.settings import MODE_RECOMMEND
 from .._records.action import Action
 from .._records.plan import REFUSED, STAY, Plan
-from .._records.vm import GROW, MEMORY_MIB, RESOURCES, SET, SHRINK, VCPUS, Value
+from .._records.vm import CPU_LIMIT_MILLICORES, GROW, LIMITS, MEMORY_MIB, RESOURCES, SET, SHRINK, VCPUS, Value
+from .target import DEMANDS
 
 MIB_PER_GIB = 1024
 _MAX_CELL = 60  # characters of one cell of the table; the reasons stand in full in the diff and in the plan
@@ -58,6 +59,8 @@ def summary_line(plan: Plan) -> str:
         f"{sum(one.size_after - one.size_before for one in plan.actions if one.resource == resource):+d} {unit}"
         for resource, unit in ((VCPUS, "vCPU"), (MEMORY_MIB, "MiB"))
     ]
+    planned = [one for one in plan.actions if one.resource in LIMITS and one.direction != SET]
+    sums += [f"{sum(one.size_after - one.size_before for one in planned):+d} millicores of limit"] if planned else []
     verdicts = [f"{sum(one.verdict == verdict for one in plan.decisions)} {verdict}" for verdict in (STAY, REFUSED)]
     recommended = sum(one.mode == MODE_RECOMMEND for one in plan.actions)
     only = f", {recommended} of them recommended only" if recommended else ""
@@ -65,9 +68,11 @@ def summary_line(plan: Plan) -> str:
 
 
 def size_text(resource: str, size: Value) -> str:
-    """A size with its unit: 4 vCPU, 1536 MiB (1.5 GiB)."""
+    """A size with its unit: 4 vCPU, 1536 MiB (1.5 GiB), 1.5 vCPU (1500 millicores)."""
     if resource == VCPUS:
         return f"{size} vCPU"
+    if resource == CPU_LIMIT_MILLICORES and isinstance(size, int):
+        return DEMANDS[resource].size(size) if size else "none"
     if resource != MEMORY_MIB or isinstance(size, str):
         return str(size)  # a setting, whose name ends in its unit
     return f"{size} MiB" if size < MIB_PER_GIB else f"{size} MiB ({size / MIB_PER_GIB:.4g} GiB)"

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Optional, Union
 
@@ -12,7 +12,7 @@ from .._policy.settings import MODE_IGNORE, MODE_RECOMMEND, Settings
 from .._policy.sizing import SizingPolicy
 from .._records.forecast import Choice
 from .._records.plan import REFUSED, STAY, Decision
-from .._records.vm import RESOURCES, VM
+from .._records.vm import LIMITS, RESOURCES, SHRINK, VM
 from .bounds import Bounds
 from .capacity import Ledger
 from .constraints import (
@@ -27,6 +27,7 @@ from .constraints import (
     effective_mode,
     step_goal,
 )
+from .layers import Layer, brought_down, limit_layer, size_layer
 from .order import Proposal
 from .state import PlanState
 from .target import DEMANDS, Clock, Wanted, wanted_size
@@ -48,53 +49,69 @@ class Judge:
     choices: dict[tuple[str, str], Choice]  # by (unique_id, metric)
 
     def decide(self, vm: VM, *, first: int) -> list[Union[Decision, Proposal]]:
-        """One answer per resource; ``first``: the index that the first decision will have in the plan."""
+        """One answer per resource and planned limit; ``first``: the index of the first decision in the plan."""
         settings = self.policy.effective(vm)
         whole = against_vm(vm, settings, self.state)
-        return [
-            self._decide(vm, resource, settings, whole, first + offset) for offset, resource in enumerate(RESOURCES)
-        ]
+        found = {
+            resource: self._decide(vm, size_layer(vm, resource, settings), settings, whole, first + offset)
+            for offset, resource in enumerate(RESOURCES)
+        }
+        for limit, limited in LIMITS.items():
+            size = found[limited.size]
+            shrinks = isinstance(size, Proposal) and size.direction == SHRINK
+            after = size.size_after if isinstance(size, Proposal) and shrinks else vm.has(limited.size)
+            layer = limit_layer(vm, limit, settings, size_after=after)
+            if layer is not None:
+                found[limit] = self._decide(vm, layer, settings, whole, first + len(found))
+                if layer.above is not None and isinstance(size, Proposal):
+                    found[limited.size] = _after_limit(size, found[limit], first + len(found) - 1)
+        return list(found.values())
 
     def _decide(
-        self, vm: VM, resource: str, settings: Settings, whole: Optional[Against], index: int
+        self, vm: VM, layer: Layer, settings: Settings, whole: Optional[Against], index: int
     ) -> Union[Decision, Proposal]:
-        sizing, metric = settings.sizing[resource], DEMANDS[resource].metric
+        resource, sizing = layer.resource, layer.sizing
+        metric = DEMANDS[resource].metric
         upper = self.bounds.upper(vm.unique_id, metric=metric, quantile=sizing.quantile)
         granule = common_granule(vm, resource, sizing)
         wanted = wanted_size(
             resource,
-            size=getattr(vm, resource),
+            size=layer.size,
             granule=granule,
             upper=upper,
             choice=self.choices.get((vm.unique_id, metric)),
+            sizing=sizing,
             settings=settings,
             clock=self.clock,
         )
+        wanted = brought_down(layer, wanted)
         if whole is not None:
             return _stay(vm, resource, wanted, upper, whole)
         if not wanted.direction:
             return _stay(vm, resource, wanted, upper, Against(wanted.code, wanted.reason, wanted.line, refused=False))
-        found = self._propose(vm, resource, settings, wanted=wanted, granule=granule, upper=upper, index=index)
+        found = self._propose(vm, layer, settings, wanted=wanted, granule=granule, upper=upper, index=index)
         return found if isinstance(found, Proposal) else _stay(vm, resource, wanted, upper, found)
 
     def _propose(
-        self, vm: VM, resource: str, settings: Settings, *, wanted: Wanted, granule: int, upper: int, index: int
+        self, vm: VM, layer: Layer, settings: Settings, *, wanted: Wanted, granule: int, upper: int, index: int
     ) -> Union[Proposal, Against]:
         """Take the first thing that speaks against the act, else propose it."""
-        direction, size, sizing = wanted.direction, getattr(vm, resource), settings.sizing[resource]
+        direction, resource, size, sizing = wanted.direction, layer.resource, layer.size, layer.sizing
         mode, why = effective_mode(vm, settings, direction)
         if mode == MODE_IGNORE:
             return why
-        demoted = self.state.demoted.get((vm.unique_id, resource), "")
+        scored = LIMITS[resource].size if resource in LIMITS else resource  # both go by the same forecasts
+        demoted = self.state.demoted.get((vm.unique_id, scored), "")
         held = against_hold_time(vm, resource, direction, settings=settings, state=self.state, now=self.now)
         if held is not None:
             return held
         goal = step_goal(size, wanted.size, direction=direction, granule=granule, sizing=sizing)
+        goal = goal if layer.above is None else min(goal, layer.above)
         landing = choose(vm, resource, direction, goal=goal)
         if isinstance(landing, Against):
             return landing._replace(reason=f"{wanted.reason}; {landing.reason}")
         host = self.ledger.hosts.get(vm.host_id)
-        small = against_small_change(size, landing.size, sizing=sizing)
+        small = against_small_change(size, landing.size, sizing=sizing) if layer.above is None else None
         numa = against_numa(vm, host, resource, after=landing.size) if host else None
         opening = self.calendar.find(settings)
         against = small or numa
@@ -103,7 +120,8 @@ class Judge:
         if isinstance(opening, Against):
             return opening
         limited = goal != wanted.size
-        step = f"one step of {sizing.step_limit_percent[direction]} % goes to {goal}" if limited else ""
+        to = DEMANDS[resource].size(goal, unit=False)
+        step = f"one step of {sizing.step_limit_percent[direction]} % goes to {to}" if limited else ""
         return Proposal(
             vm=vm,
             settings=settings,
@@ -140,6 +158,14 @@ def decision_of(one: Proposal, *, verdict: str, code: str, reason: str, line: in
     )
 
 
+def _after_limit(size: Proposal, limit: Union[Decision, Proposal], index: int) -> Union[Decision, Proposal]:
+    """The shrink of a size that waits for its limit's; ``index``: the limit's decision."""
+    if isinstance(limit, Proposal):
+        return replace(size, after=(index,))
+    reason = f"{size.reason}; its limit must come down first, but {limit.reason}"
+    return decision_of(size, verdict=limit.verdict, code="limit_first", reason=reason, line=limit.policy_line)
+
+
 def _stay(vm: VM, resource: str, wanted: Wanted, upper: int, why: Against) -> Decision:
     return Decision(
         unique_id=vm.unique_id,
@@ -149,7 +175,7 @@ def _stay(vm: VM, resource: str, wanted: Wanted, upper: int, why: Against) -> De
         code=why.code,
         reason=why.reason,
         policy_line=why.line,
-        size_now=getattr(vm, resource),
+        size_now=vm.has(resource),
         size_wanted=wanted.size,
         upper=upper if upper >= 0 else None,
     )

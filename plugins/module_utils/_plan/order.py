@@ -14,7 +14,7 @@ from typing import NamedTuple, Union
 
 from .._core.units import PPM
 from .._policy.settings import MODE_RECOMMEND, MODES, Settings
-from .._records.vm import GROW, MEMORY_MIB, SHRINK, VM, Capability
+from .._records.vm import GROW, MEMORY_MIB, RESOURCES, SHRINK, VCPUS, VM, Capability
 from .capacity import Ledger
 from .constraints import Against, Opening, against_small_change
 from .target import DEMANDS
@@ -41,11 +41,12 @@ class Proposal:
     line: int
     decision: int
     code: str  # of the decision, where it comes to an act
+    after: tuple[int, ...] = ()  # decisions whose acts must be done before
 
     @property
     def size(self) -> int:
         """The size it has."""
-        return int(getattr(self.vm, self.resource))
+        return self.vm.has(self.resource)
 
     @property
     def pressure_ppm(self) -> int:
@@ -56,9 +57,8 @@ class Proposal:
     def saving(self) -> int:
         """What a shrink saves, in thousandths of the policy's relative cost."""
         freed = self.size - self.size_after
-        if self.resource == MEMORY_MIB:
-            return freed * self.settings.cost_per_memory_gib * 1000 // MIB_PER_GIB
-        return freed * self.settings.cost_per_vcpu * 1000
+        per_unit = {VCPUS: self.settings.cost_per_vcpu * MIB_PER_GIB, MEMORY_MIB: self.settings.cost_per_memory_gib}
+        return freed * per_unit.get(self.resource, 0) * 1000 // MIB_PER_GIB
 
 
 class Placed(NamedTuple):
@@ -81,12 +81,15 @@ def arrange(
     positions: dict[int, int] = {}  # of shrinks already placed, by index into proposals
     refused: dict[int, Against] = {}
 
+    by_decision = {one.decision: index for index, one in enumerate(proposals)}
+
     def place(index: int, size_after: int, reason: str, donors: set[int]) -> None:
-        new = [donor for donor in donors if donor not in positions]
-        for donor in sorted(new, key=lambda one: _shrink_key(proposals[one])):
-            positions[donor] = len(placed)
-            placed.append(Placed(proposals[donor], proposals[donor].size_after, proposals[donor].reason, ()))
-        after = tuple(sorted(positions[donor] for donor in donors))
+        first = donors | {by_decision[one] for one in proposals[index].after}
+        new = [one for one in first if one not in positions]
+        for one in sorted(new, key=lambda one: _shrink_key(proposals[one])):
+            if one not in positions:  # else it had to be done before another of them
+                place(one, proposals[one].size_after, proposals[one].reason, set())
+        after = tuple(sorted(positions[one] for one in first))
         positions[index] = len(placed)
         placed.append(Placed(proposals[index], size_after, reason, after))
 
@@ -110,7 +113,9 @@ def arrange(
 
 
 def _fit(one: Proposal, ledger: Ledger, *, exact: bool) -> Union[tuple[int, str, set[int]], Against]:
-    """Take room for the grow, or for as much of it as there is and as is worth an act."""
+    """Take room for the grow, or for as much of it as there is and as is worth an act. A limit takes none."""
+    if one.resource not in RESOURCES:
+        return one.size_after, one.reason, set()
     short = ledger.shortage(one.vm, one.resource)
     if short.available >= one.size_after - one.size:
         return one.size_after, one.reason, ledger.take(one.vm, one.resource, one.size_after - one.size)

@@ -127,7 +127,8 @@ def _action(placed: Placed, *, action_id: str, after: tuple[str, ...]) -> Action
         size_before=one.size,
         size_after=placed.size_after,
         changes=tuple(
-            Change(field=name, before=vm.fields[name], after=placed.size_after) for name in capability.fields
+            Change(field=name, before=vm.fields[name], after=vm.field_value(one.resource, placed.size_after))
+            for name in capability.fields
         ),
         generation=vm.generation,
         inverse=Inverse(operation=capability.operation, when=capability.inverse),
@@ -142,7 +143,9 @@ def _action(placed: Placed, *, action_id: str, after: tuple[str, ...]) -> Action
 def _bounds(
     ids: list[str], *, forecast: Optional[Forecast], table: Optional[Any], policy: SizingPolicy, now: datetime
 ) -> Bounds:
-    wanted = {(DEMANDS[resource].metric, quantile) for resource in RESOURCES for quantile in policy.quantiles(resource)}
+    wanted = {
+        (demand.metric, quantile) for resource, demand in DEMANDS.items() for quantile in policy.quantiles(resource)
+    }
     if forecast is None or table is None:
         return no_bounds(unique_ids=ids, wanted=wanted, value=NO_VALUE)
     if parse_utc(forecast.cutoff) + timedelta(seconds=forecast.horizon_s) <= now:

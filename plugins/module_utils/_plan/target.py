@@ -6,6 +6,9 @@ Two sizes follow from the upper bound of demand: the *least*, at ``target_use_pe
 stricter ``shrink_target_use_percent`` and never below what the VM really used. Below the least it grows to it, above
 the most it shrinks to it, between them it stays. Neither depends on the size the VM has, so planning again after the
 act, with the same forecast, finds it between the two: nothing to do.
+
+A limit is decided in the same way, up to all of the size that it limits. ``sizes_for`` is the one place where a bound
+of demand becomes sizes: whoever knows them by another way replaces that.
 """
 
 from __future__ import annotations
@@ -16,10 +19,10 @@ from typing import NamedTuple, Optional
 
 from .._core.clock import parse_utc
 from .._core.units import MILLICORES_PER_VCPU, PPM, ceil_div
-from .._policy.settings import Settings, Sizing
+from .._policy.settings import PROFILE_CAREFUL, Settings, Sizing
 from .._records.forecast import Choice
 from .._records.series import CPU_MILLICORES, MEMORY_USED_MIB
-from .._records.vm import GROW, MEMORY_MIB, SHRINK, VCPUS
+from .._records.vm import CPU_LIMIT_MILLICORES, GROW, LIMITS, MEMORY_MIB, SHRINK, VCPUS
 from .bounds import BAD_VALUE, NO_VALUE, OVER_VALUE
 
 SECONDS_PER_MINUTE = 60
@@ -29,16 +32,28 @@ PPM_PER_PERCENT = PPM // 100
 
 @dataclass(frozen=True)
 class Demand:
-    """What a resource's demand is measured in: the metric, and how much of it one unit of size serves."""
+    """What a resource's or limit's demand is measured in: the metric, and how much of it one unit of size serves."""
 
     metric: str
     per_unit: int
-    unit: str  # of the size, for people
+    unit: str  # for people
+    per_told: int  # of the metric in one such unit
+
+    def amount(self, value: int) -> str:
+        """A demand in the unit for people."""
+        return f"{value / self.per_told:.2f} {self.unit}" if self.per_told > 1 else f"{value} {self.unit}"
+
+    def size(self, size: int, *, unit: bool = True) -> str:
+        """A size in the unit for people, exact: "4 vCPU", "1.5 vCPU (1500 millicores)"."""
+        if self.per_told != self.per_unit:
+            return f"{size * self.per_unit / self.per_told:g} {self.unit} ({size} millicores)"
+        return f"{size} {self.unit}" if unit else f"{size}"
 
 
 DEMANDS = {
-    VCPUS: Demand(metric=CPU_MILLICORES, per_unit=MILLICORES_PER_VCPU, unit="vCPU"),
-    MEMORY_MIB: Demand(metric=MEMORY_USED_MIB, per_unit=1, unit="MiB"),
+    VCPUS: Demand(metric=CPU_MILLICORES, per_unit=MILLICORES_PER_VCPU, unit="vCPU", per_told=MILLICORES_PER_VCPU),
+    MEMORY_MIB: Demand(metric=MEMORY_USED_MIB, per_unit=1, unit="MiB", per_told=1),
+    CPU_LIMIT_MILLICORES: Demand(metric=CPU_MILLICORES, per_unit=1, unit="vCPU", per_told=MILLICORES_PER_VCPU),
 }
 
 _NO_BOUND = {
@@ -72,28 +87,55 @@ class Clock:
         return self._known[text]
 
 
+class Span(NamedTuple):
+    """Below ``least`` a VM grows to it, above ``most`` it shrinks to it; ``floor``: the policy's minimum."""
+
+    least: int
+    most: int
+    floor: int
+
+
+def sizes_for(resource: str, upper: int, *, sizing: Sizing, granule: int) -> Span:
+    """The sizes that serve an upper bound of demand, in the metric's unit. A limit ends at what it limits."""
+    demand, end = DEMANDS[resource], sizing.maximum if resource in LIMITS else None
+    floor = _up(sizing.minimum, granule)
+    least, most = (
+        max(_size_for(upper, percent, demand, granule), floor)
+        for percent in (sizing.target_use_percent, sizing.shrink_target_use_percent)
+    )
+    return Span(least, most, floor) if end is None else Span(min(least, end), min(most, end), min(floor, end))
+
+
 def wanted_size(
-    resource: str, *, size: int, granule: int, upper: int, choice: Optional[Choice], settings: Settings, clock: Clock
+    resource: str,
+    *,
+    size: int,
+    granule: int,
+    upper: int,
+    choice: Optional[Choice],
+    sizing: Sizing,
+    settings: Settings,
+    clock: Clock,
 ) -> Wanted:
-    """Decide for one resource of one VM.
+    """Decide for one resource or limit of one VM.
 
     ``upper`` is the bound of demand in the metric's unit, ``choice`` what is known of the series, ``granule`` what
-    every size is a multiple of. Source of the asymmetry: AWS predictive scaling and Kubernetes VPA, where a forecast
-    may raise a size at once and lower it only against a full history.
+    every size is a multiple of, ``sizing`` how the resource of this VM is sized. Source of the asymmetry: AWS
+    predictive scaling and Kubernetes VPA, where a forecast may raise a size at once and lower it only against a full
+    history.
     """
-    sizing, demand = settings.sizing[resource], DEMANDS[resource]
+    demand = DEMANDS[resource]
     if upper < 0:
         code, what = _NO_BOUND[upper]
         return Wanted(size, "", code, f"{what} {demand.metric}", 0)
-    floor = _up(sizing.minimum, granule)
-    least = max(_size_for(upper, sizing.target_use_percent, demand, granule), floor)
-    bound = f"P{_percentile(sizing.quantile)} of demand is at most {_amount(upper, demand)}"
+    least, most, floor = sizes_for(resource, upper, sizing=sizing, granule=granule)
+    bound = f"P{_percentile(sizing.quantile)} of demand is at most {demand.amount(upper)}"
     if size < least:
         return _grow(size, least, granule, sizing=sizing, demand=demand, bound=bound)
-    most = max(_size_for(upper, sizing.shrink_target_use_percent, demand, granule), floor)
     if size <= most:
         line = sizing.lines["minimum" if most == floor else "target_use_percent"]
-        return Wanted(size, "", "fits", f"{bound}: {least} to {most} {demand.unit} fit, it has {size}", line)
+        span = f"{demand.size(least, unit=False)} to {demand.size(most)}"
+        return Wanted(size, "", "fits", f"{bound}: {span} fit, it has {demand.size(size, unit=False)}", line)
     return _shrink(
         size, most, granule, bound=bound, sizing=sizing, demand=demand, choice=choice, settings=settings, clock=clock
     )
@@ -101,7 +143,8 @@ def wanted_size(
 
 def _grow(size: int, least: int, granule: int, *, sizing: Sizing, demand: Demand, bound: str) -> Wanted:
     ceiling = sizing.maximum // granule * granule or sizing.maximum
-    takes = f"{bound}: at {sizing.target_use_percent} % use that takes {least} {demand.unit}, it has {size}"
+    takes = f"{bound}: at {sizing.target_use_percent} % use that takes {demand.size(least)}, "
+    takes += f"it has {demand.size(size, unit=False)}"
     if least <= ceiling:
         return Wanted(least, GROW, GROW, takes, sizing.lines["target_use_percent"])
     limit = f"{takes}; the policy's maximum is {sizing.maximum}"
@@ -124,7 +167,7 @@ def _shrink(
 ) -> Wanted:
     if choice is None:
         return Wanted(size, "", "no_history", f"it could shrink, but no history of {demand.metric} is known", 0)
-    against = _why_not_shrink(choice, demand, settings, clock)
+    against = _why_not_shrink(choice, demand, sizing, settings, clock)
     if against is not None:
         return against._replace(size=size)
     used = choice.recent_maximum
@@ -133,16 +176,22 @@ def _shrink(
         _up(ceil_div(used * (100 + sizing.guest_floor_percent), 100 * demand.per_unit), granule),
     )
     line = sizing.lines["shrink_target_use_percent"]
-    lately = f"it lately used {_amount(used, demand)}"
+    lately = f"it lately used {demand.amount(used)}"
     if by_use >= size:
-        return Wanted(size, "", "recent_use", f"{bound}, but {lately}: that takes {by_use} {demand.unit}", line)
+        return Wanted(size, "", "recent_use", f"{bound}, but {lately}: that takes {demand.size(by_use)}", line)
     wanted = max(most, by_use)
-    reason = f"{bound} and {lately}: {wanted} {demand.unit} are enough, it has {size}"
+    reason = f"{bound} and {lately}: {demand.size(wanted)} are enough, it has {demand.size(size, unit=False)}"
     return Wanted(wanted, SHRINK, SHRINK, reason, line)
 
 
-def _why_not_shrink(choice: Choice, demand: Demand, settings: Settings, clock: Clock) -> Optional[Wanted]:
-    """The first thing that speaks against any shrink: what is not known cannot be given away."""
+def _why_not_shrink(
+    choice: Choice, demand: Demand, sizing: Sizing, settings: Settings, clock: Clock
+) -> Optional[Wanted]:
+    """The first thing that speaks against any shrink: what is not known cannot be given away.
+
+    The elastic profile asks for no history: what it takes it gives back within seconds.
+    """
+    careful = sizing.profile == PROFILE_CAREFUL
     history = settings.history_days * SECONDS_PER_DAY
     days = f"{choice.history_s / SECONDS_PER_DAY:.1f}"
     coverage = choice.coverage_ppm // PPM_PER_PERCENT
@@ -163,13 +212,13 @@ def _why_not_shrink(choice: Choice, demand: Demand, settings: Settings, clock: C
             "freshness_minutes",
         ),
         (
-            choice.history_s < history,
+            careful and choice.history_s < history,
             "short_history",
             f"it could shrink, but {metric} is known for {days} of {settings.history_days} days",
             "history_days",
         ),
         (
-            choice.coverage_ppm < settings.coverage_percent * PPM_PER_PERCENT,
+            careful and choice.coverage_ppm < settings.coverage_percent * PPM_PER_PERCENT,
             "low_coverage",
             f"it could shrink, but {metric} is known for {coverage} % of its history",
             "coverage_percent",
@@ -187,11 +236,6 @@ def _size_for(amount: int, percent: int, demand: Demand, granule: int) -> int:
 
 def _up(size: int, granule: int) -> int:
     return ceil_div(size, granule) * granule
-
-
-def _amount(value: int, demand: Demand) -> str:
-    """In the unit of the size."""
-    return f"{value / demand.per_unit:.2f} {demand.unit}" if demand.per_unit > 1 else f"{value} {demand.unit}"
 
 
 def _percentile(quantile: str) -> str:

@@ -39,6 +39,19 @@ defaults:
     guest_floor_percent: 15          # above what the guest itself used at most
     minimum_change_percent: 10
     step_limit: {grow: none, shrink: 50 %}
+  cpu_limit:                         # how much of its vCPUs a VM may use: a quota that can be lifted in seconds
+    profile: none                    # none: not planned; careful: as sizes; elastic: follows demand within minutes
+    minimum_millicores: 100
+    minimum_percent: 10              # of all its vCPUs; the larger of the two counts
+    quantile: 0.95
+    target_use_percent: 70
+    shrink_target_use_percent: 65
+    minimum_change_percent: 10
+    step_limit: {grow: none, shrink: 50 %}
+    shrink_hold_minutes: 15          # elastic: since the last act on the limit; growing waits for nothing
+  service:                           # what each VM is owed; reported, and no part of any size yet
+    slo: slo4
+    error_budget_percent: 1          # share of its intervals that a VM may get too little in
   grow:
     hold_minutes: 15                 # since the last act on the same resource
   shrink:

@@ -12,8 +12,10 @@ from typing import Any, Protocol
 from .load import Document, Node
 
 NONE = "none"
+MOST_PERCENT = 100
 
 _QUANTILE = re.compile(r"0\.[0-9]{1,6}")
+_DECIMAL = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3})?")
 _PERCENT = re.compile(r"([1-9][0-9]{0,3}) ?%")
 
 
@@ -70,6 +72,18 @@ class Share:
         if text != NONE and found is None:
             raise document.error(node, f"{path} must be a share such as 50 %, or none")
         return int(found[1]) if found else None
+
+
+@dataclass(frozen=True)
+class Percent:
+    """A percentage above 0 and up to 100, as a decimal string: 0.50 is "0.5"."""
+
+    def read(self, document: Document, node: Node, path: str) -> str:
+        """Read it from the text as written, so that no binary fraction comes between."""
+        found = node.id == "scalar" and node.style is None and _DECIMAL.fullmatch(node.value)
+        if not found or not 0 < Decimal(node.value) <= MOST_PERCENT:
+            raise document.error(node, f"{path} must be above 0 and at most 100", advice="Write it as 0.5.")
+        return normal_quantile(node.value)
 
 
 @dataclass(frozen=True)

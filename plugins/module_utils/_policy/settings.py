@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Optional
 
 from .._core.errors import HeadroomError
-from .._records.vm import DIRECTIONS, MEMORY_MIB, VCPUS
-from .kinds import Integer, PerDirection, Quantile, Share, Word
+from .._records.vm import CPU_LIMIT_MILLICORES, DIRECTIONS, MEMORY_MIB, VCPUS
+from .kinds import Integer, Percent, PerDirection, Quantile, Share, Word
 from .load import Document, Node
 from .windows import Window, Windows
 
 # Modes from the strictest to the freest.
 MODE_IGNORE, MODE_RECOMMEND, MODE_APPROVE, MODE_AUTO = MODES = ("ignore", "recommend", "approve", "auto")
+
+# How a layer follows demand. Careful: a shrink needs a full history and waits long after the last act. Elastic: for
+# what can be lifted within seconds, a shrink needs a fresh metric and waits minutes, and a grow waits for nothing.
+PROFILE_NONE, PROFILE_CAREFUL, PROFILE_ELASTIC = PROFILES = ("none", "careful", "elastic")
 
 _PERCENT = Integer(1, 100)
 _SIZING: dict[str, Any] = {
@@ -40,6 +44,14 @@ SETTINGS: dict[str, Any] = {
         "guest_floor_percent": Integer(0, 1000),
         **_SIZING,
     },
+    "cpu_limit": {
+        "profile": Word(PROFILES),
+        "minimum_millicores": Integer(1, 2**22),
+        "minimum_percent": Integer(0, 100),
+        "shrink_hold_minutes": Integer(0, 60 * 24 * 366),
+        **_SIZING,
+    },
+    "service": {"slo": Word(("slo4",)), "error_budget_percent": Percent()},
     "grow": {"hold_minutes": Integer(0, 60 * 24 * 366)},
     "shrink": {
         "hold_hours": Integer(0, 24 * 366),
@@ -50,7 +62,20 @@ SETTINGS: dict[str, Any] = {
 }
 
 # Resource -> its section of the text, and the unit that the names of its sizes end in.
-SECTIONS = {VCPUS: ("vcpus", ""), MEMORY_MIB: ("memory", "_mib")}
+SECTIONS = {
+    VCPUS: ("vcpus", ""),
+    MEMORY_MIB: ("memory", "_mib"),
+    CPU_LIMIT_MILLICORES: ("cpu_limit", "_millicores"),
+}
+# What a section without such a key comes to. A limit goes up to the size that it limits, whatever that is.
+_BUILT_IN = {
+    "maximum": 2**53 - 1,
+    "granule": 1,
+    "guest_floor_percent": 0,
+    "minimum_percent": 0,
+    "profile": PROFILE_CAREFUL,
+    "shrink_hold_minutes": 0,
+}
 
 
 class Setting(NamedTuple):
@@ -62,7 +87,10 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True)
 class Sizing:
-    """How one resource is sized; minimum, maximum and granule in the resource's unit."""
+    """How one resource is sized; minimum, maximum and granule in the resource's unit.
+
+    ``minimum_percent``: of the size that a limit limits. ``shrink_hold_minutes``: of the elastic profile alone.
+    """
 
     minimum: int
     maximum: int
@@ -72,6 +100,9 @@ class Sizing:
     shrink_target_use_percent: int
     guest_floor_percent: int
     minimum_change_percent: int
+    profile: str
+    minimum_percent: int
+    shrink_hold_minutes: int
     step_limit_percent: dict[str, Optional[int]]  # by direction; None: no limit
     lines: dict[str, int]  # of the names above
 
@@ -85,7 +116,9 @@ class Settings:
     windows: tuple[Window, ...]  # empty: always
     cost_per_vcpu: int
     cost_per_memory_gib: int
-    sizing: dict[str, Sizing]  # by resource
+    sizing: dict[str, Sizing]  # by resource or limit
+    slo: str  # service class
+    error_budget_percent: str  # share of its intervals that a VM may get too little in, a decimal number
     grow_hold_minutes: int
     shrink_hold_hours: int
     history_days: int
@@ -125,6 +158,8 @@ def build_settings(flat: dict[str, Setting], *, name: str) -> Settings:
         cost_per_vcpu=value["cost.per_vcpu"],
         cost_per_memory_gib=value["cost.per_memory_gib"],
         sizing={resource: _build_sizing(flat, resource, name) for resource in SECTIONS},
+        slo=value["service.slo"],
+        error_budget_percent=value["service.error_budget_percent"],
         grow_hold_minutes=value["grow.hold_minutes"],
         shrink_hold_hours=value["shrink.hold_hours"],
         history_days=value["shrink.history_days"],
@@ -136,12 +171,10 @@ def build_settings(flat: dict[str, Setting], *, name: str) -> Settings:
 
 def _build_sizing(flat: dict[str, Setting], resource: str, name: str) -> Sizing:
     section, unit = SECTIONS[resource]
-    built_in = Setting(0, 0)  # vCPUs have no guest floor; their granule is one
+    names = {key: f"{key}{unit}" for key in ("minimum", "maximum", "granule")}
     keys = {
         "minimum": flat[f"{section}.minimum{unit}"],
-        "maximum": flat[f"{section}.maximum{unit}"],
-        "granule": flat.get(f"{section}.granule{unit}", Setting(1, 0)),
-        "guest_floor_percent": flat.get(f"{section}.guest_floor_percent", built_in),
+        **{key: flat.get(f"{section}.{names.get(key, key)}", Setting(_BUILT_IN[key], 0)) for key in _BUILT_IN},
         **{key: flat[f"{section}.{key}"] for key in _SIZING if key != "step_limit"},
     }
     steps = {direction: flat[f"{section}.step_limit.{direction}"] for direction in DIRECTIONS}

@@ -19,7 +19,7 @@ from .default import DEFAULT_POLICY, DEFAULT_SOURCE
 from .kinds import NONE, Integer
 from .load import Document, Entry, Node, compose, read_schema
 from .rules import Match, read_match
-from .settings import SECTIONS, SETTINGS, Setting, Settings, build_settings, read_settings
+from .settings import PROFILE_NONE, SECTIONS, SETTINGS, Setting, Settings, build_settings, read_settings
 
 KIND = "sizing-policy"
 VERSION = 1
@@ -81,9 +81,13 @@ class SizingPolicy:
         return [reserve for reserve in self.reserves if fnmatch.fnmatchcase(host_set, reserve.pattern)][-1]
 
     def quantiles(self, resource: str) -> tuple[str, ...]:
-        """Every quantile by which some VM may be sized: a forecast must hold them all."""
-        key = f"{SECTIONS[resource][0]}.quantile"
+        """Every quantile by which some VM may be sized, none of what is not planned: a forecast must hold them all."""
+        section = SECTIONS[resource][0]
+        key, profile = f"{section}.quantile", f"{section}.profile"
         blocks = [self.defaults, *(rule.settings for rule in self.rules)]
+        profiles = {block[profile].value for block in blocks if profile in block}
+        if profiles == {PROFILE_NONE}:
+            return ()
         return tuple(sorted({block[key].value for block in blocks if key in block}))
 
 

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Optional, Union
+from typing import NamedTuple, Optional, Union
+
+from .._core.units import MILLICORES_PER_VCPU
 
 # The class of an act's inverse: when the VM is as it was, once the act is undone.
 INVERSE_LIVE = "live"
@@ -22,8 +24,9 @@ GROW = "grow"
 SHRINK = "shrink"
 DIRECTIONS = (GROW, SHRINK)
 
-# Settings: what no plan sizes and a person may ask for. Each is of the VM ("") or of every one of its disks or
-# interfaces, whose name then follows: "disk_iops/vda". Of a limit, 0 means that there is none.
+# Settings: what a person may ask for; of them a plan by forecast touches the LIMITS alone. Each is of the VM ("") or
+# of every one of its disks or interfaces, whose name then follows: "disk_iops/vda". Of a limit, 0 means that there is
+# none.
 DISK = "disk"
 INTERFACE = "interface"
 MAXIMUM_VCPUS = "maximum_vcpus"
@@ -48,6 +51,19 @@ SETTINGS = {
     INTERFACE_OUTBOUND_BITS_PER_S: INTERFACE,
     MEMORY_STATS_PERIOD_S: "",
 }
+
+
+class Limited(NamedTuple):
+    """The size that a limit is a limit of, and how much of the limit's unit one unit of that size is."""
+
+    size: str
+    per_unit: int
+
+
+# Limits that are planned beside the sizes: how much of a size the guest may use. What a limit holds back stays
+# promised, so it takes no room of its host and gives none.
+LIMITS = {CPU_LIMIT_MILLICORES: Limited(VCPUS, MILLICORES_PER_VCPU)}
+
 SET = "set"  # the direction of a setting: it takes no room of its host and gives none
 
 # Of a named field: digest-covered JSON holds both, and no fraction. A number unless there is no honest one ("0-3,8").
@@ -109,3 +125,18 @@ class VM:
             self.fields.get(f"config.{resource}"),
         )
         return next((one for one in values if isinstance(one, int)), 0)
+
+    def has(self, resource: str) -> int:
+        """What its guest can use of one of RESOURCES or LIMITS: without a limit, or below it, all of the size."""
+        if resource not in LIMITS:
+            return int(getattr(self, resource))
+        limit, whole = self.size(resource), self.whole(resource)
+        return min(limit, whole) if limit else whole
+
+    def whole(self, limit: str) -> int:
+        """All of the size that this one of LIMITS limits, in the limit's unit."""
+        return int(getattr(self, LIMITS[limit].size)) * LIMITS[limit].per_unit
+
+    def field_value(self, resource: str, size: int) -> int:
+        """What the fields of one of RESOURCES or LIMITS hold at this size: a limit to all that it has is none, 0."""
+        return 0 if resource in LIMITS and size >= self.whole(resource) else size

@@ -28,6 +28,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import 
     GROW,
     MEMORY_MIB,
     RESOURCES,
+    SET,
     VCPUS,
     VM,
     Capability,
@@ -222,9 +223,12 @@ def applied(seen: Snapshot, actions: Iterable[Action], **shape: Any) -> Snapshot
 def _after(one: VM, actions: list[Action], shape: dict[str, Any]) -> VM:
     for action in actions:
         fields = {**one.fields, **{change.field: change.after for change in action.changes}}
-        one = replace(one, fields=fields, **{action.resource: action.size_after})
+        size = {action.resource: action.size_after} if action.resource in RESOURCES else {}
+        one = replace(one, fields=fields, **size)
     ways = {"most": (32, 32_768), "least": (1, 128), "step": (1, 1), **shape}
-    return replace(one, capabilities=capabilities({VCPUS: one.vcpus, MEMORY_MIB: one.memory_mib}, **ways))
+    settings = tuple(way for way in one.capabilities if way.direction == SET)
+    sizes = capabilities({VCPUS: one.vcpus, MEMORY_MIB: one.memory_mib}, **ways)
+    return replace(one, capabilities=(*sizes, *settings))
 
 
 def receipt(made: Plan, *, state: str = DONE) -> Receipt:

@@ -17,7 +17,11 @@ from ansible_collections.headroom.fleet.plugins.module_utils._policy.sizing impo
     load_policy,
 )
 from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import Budget, Limits
-from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import MEMORY_MIB, VCPUS
+from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import (
+    CPU_LIMIT_MILLICORES,
+    MEMORY_MIB,
+    VCPUS,
+)
 from tests.unit._policy.test_conditions import WEB
 
 POLICY = """\
@@ -101,6 +105,48 @@ def test_vms_under_the_same_rules_share_one_object() -> None:
 def test_a_quantile_is_text_and_needs_no_zeros() -> None:
     assert policy().quantiles(VCPUS) == ("0.95", "0.99")
     assert policy().quantiles(MEMORY_MIB) == ("0.98",)
+
+
+def test_a_limit_is_planned_where_a_rule_says_so_and_asks_for_no_quantile_before() -> None:
+    assert default_policy().quantiles(CPU_LIMIT_MILLICORES) == ()
+    found = policy("rules:\n  - match: {tenant: shop}\n    set: {cpu_limit: {profile: elastic, quantile: 0.9}}\n")
+    assert found.quantiles(CPU_LIMIT_MILLICORES) == ("0.9", "0.95")
+    limit = found.effective(replace(WEB, tenant="shop")).sizing[CPU_LIMIT_MILLICORES]
+    assert (limit.profile, limit.quantile, limit.lines["profile"]) == ("elastic", "0.9", 4)
+    assert found.effective(replace(WEB, tenant="bank")).sizing[CPU_LIMIT_MILLICORES].profile == "none"
+    assert found.effective(WEB).sizing[VCPUS].profile == "careful"
+
+
+def test_service_class_and_error_budget_are_settings_of_a_vm() -> None:
+    found = policy("rules:\n  - match: {tenant: shop}\n    set: {service: {error_budget_percent: 0.50}}\n")
+    shop = found.effective(replace(WEB, tenant="shop"))
+    assert (shop.slo, shop.error_budget_percent) == ("slo4", "0.5")
+    assert found.effective(replace(WEB, tenant="bank")).error_budget_percent == "1"
+    assert "service.error_budget_percent: 0.5 (line 4)" in explain_settings(found, replace(WEB, tenant="shop"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "cpu_limit: {profile: off}",
+        "cpu_limit: {profile: fast}",
+        "cpu_limit: {minimum_millicores: 0}",
+        "cpu_limit: {minimum_percent: 101}",
+        "cpu_limit: {maximum_millicores: 1000}",
+        "cpu_limit: {step_limit: 5 %}",
+        "cpu_limit: {shrink_target_use_percent: 71}",
+        "vcpus: {profile: elastic}",
+        "service: {slo: slo5}",
+        "service: {error_budget_percent: 0}",
+        "service: {error_budget_percent: 100.5}",
+        "service: {error_budget_percent: 1e1}",
+        "service: {error_budget_percent: '1'}",
+    ],
+)
+def test_a_slip_in_a_limit_or_a_service_class_is_one_error_with_its_line(line: str) -> None:
+    with pytest.raises(HeadroomError) as caught:
+        policy(f"defaults:\n  priority: 1\n  {line}\n")
+    assert (caught.value.code, caught.value.details["line"]) == ("policy.invalid", 4)
 
 
 @pytest.mark.safety(rule=9)

@@ -228,6 +228,28 @@ def test_a_canary_that_is_refused_is_rolled_back(
     assert site.versions() == {first(trained)["model"]: "rolled_back"}
 
 
+def test_a_model_that_is_not_what_was_trained_is_refused(trained: tuple[Path, Result], site: Site) -> None:
+    artifacts = site.context().artifacts
+    header = load(artifacts, first(trained)["model"], now=NOW).header
+    text = artifacts.get_bytes(header.trees[0])
+    for change, code in (
+        (
+            {"trees": (artifacts.put_bytes(text.replace(b"num_leaves=", b"num_leaves=9", 1)), *header.trees[1:])},
+            "damaged",
+        ),
+        ({"trees": (artifacts.put_bytes(b"\xff"), *header.trees[1:])}, "damaged"),
+        ({"trees": (header.trees[1], header.trees[0], header.trees[2])}, "damaged"),  # of other outcomes
+        ({"point": {**header.point, "jump": "nan"}}, "damaged"),
+        ({"point": {"jump": "2"}}, "damaged"),
+        ({"features": header.features[:-1]}, "foreign"),
+        ({"libraries": {}}, "library"),
+    ):
+        name = artifacts.put(replace(header, **change))
+        with pytest.raises(HeadroomError) as caught:
+            load(artifacts, name, now=NOW)
+        assert caught.value.code == f"model.{code}", change
+
+
 def test_a_stale_current_model_is_told_and_stays(trained: tuple[Path, Result], site: Site) -> None:
     site.review(3)
     done = site.review(50)

@@ -80,13 +80,13 @@ def refuse(model: Model, wanted: Wanted, *, now: datetime) -> None:
             raise HeadroomError(
                 "model.foreign", f"The model {why}.", advice="Train one for this use with model_train; see model_info."
             )
-    for name, version in sorted(model.libraries.items()):
-        here = wanted.libraries.get(name, "")
+    for name in sorted({*model.libraries, *wanted.libraries}):
+        version, here = model.libraries.get(name, ""), wanted.libraries.get(name, "")
         if _major(here) != _major(version):
             raise HeadroomError(
                 "model.library",
-                f"The model was trained with {name} {version}; here is {here or 'none'}.",
-                advice=f"Install {name} {_major(version)}, or train anew with model_train.",
+                f"The model was trained with {name} {version or 'unknown'}; here is {here or 'none'}.",
+                advice="Train anew with model_train, or install the version that it was trained with.",
             )
     age = now - parse_utc(model.end)
     if age > timedelta(seconds=wanted.longest_s):

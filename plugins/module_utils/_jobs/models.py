@@ -14,6 +14,7 @@ from .._core.needs import needs
 from .._forecast.features import VERSION, names
 from .._forecast.model_life import Wanted, refuse, speakers
 from .._forecast.outcome_model import OBJECTIVES, OutcomeModel
+from .._forecast.tree_text import check_trees
 from .._records.model import MOST_TREES_BYTES, Model, Version, read_model
 from .._records.series import DAY_S
 from .._records.snapshot import Snapshot
@@ -83,7 +84,9 @@ def load(
         step_s=header.interval_s,
         lead=header.lead_s // header.interval_s,
         features=header.features,
-        trees=tuple(_text(artifacts, one) for one in header.trees),
+        trees=tuple(
+            _text(artifacts, one, header, objective) for one, objective in zip(header.trees, OBJECTIVES.values())
+        ),
         seed=header.seed,
         rows=header.rows,
         library=f"lightgbm {header.libraries['lightgbm']}",
@@ -167,16 +170,18 @@ def _header(context: Context, digest: str, *, longest_s: int) -> dict[str, Any]:
     }
 
 
-def _text(artifacts: ArtifactStore, digest: str) -> str:
+def _text(artifacts: ArtifactStore, digest: str, header: Model, objective: str) -> str:
     if not digest:
         return ""
     data = artifacts.get_bytes(digest)
     if len(data) > MOST_TREES_BYTES:
         raise _damaged(f"its trees have {len(data)} bytes, more than {MOST_TREES_BYTES}")
     try:
-        return data.decode()
+        text = data.decode()
     except UnicodeDecodeError as error:
         raise _damaged("its trees are no text") from error
+    check_trees(text, features=len(header.features), objective=objective)
+    return text
 
 
 def _damaged(why: str) -> HeadroomError:

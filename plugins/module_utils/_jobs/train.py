@@ -15,6 +15,7 @@ from .._forecast.features import VERSION
 from .._forecast.model_life import advanced, refuse
 from .._forecast.outcome_model import ROUNDS, TREES
 from .._forecast.request import EPOCH
+from .._forecast.tree_text import essential
 from .._records.forecast import TARGET_MAXIMUM, TARGETS
 from .._records.model import CANDIDATE, METRICS, OUTCOME, ROLLED_BACK, Day, Key, Model, Version, read_model
 from .._records.series import DAY_S
@@ -198,7 +199,7 @@ def _trained(
         seed=course.seed,
         parameters=decimals({**TREES, "rounds": ROUNDS}),
         point=decimals(asdict(point)),
-        trees=tuple(context.artifacts.put_bytes(text.encode()) if text else "" for text in done.model.trees),
+        trees=tuple(context.artifacts.put_bytes(essential(text).encode()) if text else "" for text in done.model.trees),
         expected=tuple(Day(round(1e6 * h), round(1e6 * c)) for h, c in zip(held.tolist(), cost.tolist())),
     )
 

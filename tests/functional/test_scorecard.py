@@ -65,6 +65,7 @@ class Weeks:
         self.root = root
         self.fleet = Fleet(root / "fleet.json")
         self.state = state
+        self.interval_s = 300  # of the forecasts
 
     def context(self, now: datetime, *, check: bool = False) -> Context:
         urls = {name: str(self.root / name) for name in ("artifacts", "telemetry")}
@@ -106,7 +107,7 @@ class Weeks:
         try:
             artifacts = context.artifacts
             moment = format_utc(now)
-            steps = HORIZON_S // 300
+            steps = HORIZON_S // self.interval_s
             rows = {
                 (unique_id, metric): BAD if unique_id in bad and metric == CPU_MILLICORES else GOOD
                 for unique_id in UNIQUE_IDS
@@ -114,7 +115,8 @@ class Weeks:
             }
             count = steps * len(QUANTILES)
             ds = np.repeat(
-                np.datetime64(now.replace(tzinfo=None), "us") + np.arange(steps) * np.timedelta64(300, "s"), 5
+                np.datetime64(now.replace(tzinfo=None), "us") + np.arange(steps) * np.timedelta64(self.interval_s, "s"),
+                5,
             )
             table = pa.table(
                 {
@@ -136,7 +138,7 @@ class Weeks:
                 cutoff=moment,
                 target="maximum",
                 horizon_s=HORIZON_S,
-                interval_s=300,
+                interval_s=self.interval_s,
                 quantiles=QUANTILES,
                 engines=("test",),
                 table=artifacts.put_bytes(table_bytes(table)),
@@ -197,6 +199,7 @@ def modes(result: Result) -> dict[str, str]:
 ALL_AUTO = dict.fromkeys(UNIQUE_IDS, "auto")
 
 
+@pytest.mark.safety(rule=9)
 def test_bad_forecasts_demote_a_vm_and_seven_good_days_bring_it_back(weeks: Weeks) -> None:
     weeks.use(day(-1), day(17))
     assert modes(weeks.cycles(day(0), day(6), bad=("fake/u0",))) == ALL_AUTO
@@ -255,6 +258,16 @@ def test_a_cycle_run_twice_scores_nothing_twice(weeks: Weeks) -> None:
     weeks.cycle(day(2))
     assert weeks.figures() == once
     assert sum(one.missed for one in once.values()) == 0
+
+
+def test_intervals_of_forecasts_need_not_begin_together(weeks: Weeks) -> None:
+    weeks.use(day(-1), day(2))
+    weeks.interval_s = 900
+    weeks.cycle(day(0, hours=1 / 12))  # from 0:05 on in quarters of an hour, the last of them from 12:05
+    weeks.cycle(day(0, hours=12 + 1 / 6))  # from 12:10 on
+    weeks.cycle(day(1, hours=1 / 6))  # by now all that begin before 22:00 are over, for more than an hour
+    assert {one.scored for one in weeks.figures().values()} == {49 + 40}
+    assert sum(one.missed for one in weeks.figures().values()) == 0
 
 
 def test_controllers_that_score_at_once_score_nothing_twice(weeks: Weeks) -> None:

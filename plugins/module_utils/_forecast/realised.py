@@ -56,6 +56,12 @@ class Foretold:
         self.values: Doubles = np.full((*shape, len(quantiles)), np.nan)
         self.issued_us: Integers = np.full(shape, UNKNOWN, dtype=np.int64)
 
+    @property
+    def oldest_us(self) -> int:
+        """When the oldest forecast that speaks was issued; where none does, the START of the frame."""
+        spoken = self.issued_us != UNKNOWN
+        return int(self.issued_us[spoken].min()) if spoken.any() else self.frame.start_us
+
     def add(self, table: pa.Table, *, target: str, spelled: Mapping[str, str], issued_us: int, end_us: int) -> None:
         """Take what this forecast (``spelled``: its quantiles as they stand in it -> normal) says before ``end_us``.
 
@@ -105,7 +111,7 @@ def truth_of(table: pa.Table, foretold: Foretold, *, target: str, series_interva
     if not (issued != UNKNOWN).any():
         return Truth(empty, empty)
     late = -(-late_s // frame.interval_s)
-    before = max(0, -((issued[issued != UNKNOWN].min() - frame.start_us) // frame.step_us)) + late
+    before = max(0, -((foretold.oldest_us - frame.start_us) // frame.step_us)) + late
     span = Span(
         cutoff_us=frame.start_us + frame.columns * frame.step_us,
         series_interval_s=series_interval_s,

@@ -65,7 +65,7 @@ def issue(connection: Connection, *, forecast: Forecast, table: pa.Table, digest
 
 def fleet_of(snapshot: Snapshot) -> str:
     """What forecasts of one fleet have in common."""
-    return " ".join(sorted(snapshot.endpoints))
+    return "\n".join(sorted(snapshot.endpoints))
 
 
 def keep_scorecard(context: Context, *, snapshot: Snapshot, policy: SizingPolicy) -> tuple[str, ...]:
@@ -116,11 +116,11 @@ class _Speaking(NamedTuple):
 
 def _speaking(known: Sequence[Issued], snapshot: Snapshot) -> tuple[_Speaking, ...]:
     """Of any endpoint of this snapshot, the newest first."""
-    ours = set(fleet_of(snapshot).split())
+    ours = set(snapshot.endpoints)
     newer: dict[str, int] = {}
     found = []
     for one in known:
-        if ours & set(one.fleet.split()):
+        if ours & set(one.fleet.split("\n")):
             end_ms = min(one.until_ms, newer.get(one.fleet, one.until_ms))
             newer[one.fleet] = one.first_ms
             if end_ms > one.first_ms:
@@ -161,23 +161,16 @@ class _Card:
         spoke = [one for one in self.speaking if one.issued.first_ms < end_ms and one.end_ms > start_ms]
         if not spoke:
             return 0
-        kinds = self._kinds(spoke)
         oldest = min(spoke, key=lambda one: one.issued.made_ms).issued
         before = snapshot_before(self.context, oldest.snapshot, now=self.snapshot)
-        missed = 0
-        for resource in RESOURCES:
-            metric = DEMANDS[resource].metric
-            scored = []
-            for kind, of_kind in kinds.items():
-                step_ms = kind.interval_s * 1000
-                first_ms = start_ms + (kind.phase_ms - start_ms) % step_ms
-                columns = -(-(end_ms - first_ms) // step_ms)
-                if columns > 0:
-                    ids = [vm.unique_id for vm in self.snapshot.vms]
-                    frame = Frame(ids, metric, first_ms * US_PER_MS, kind.interval_s, columns)
-                    scored.append(self._score(frame, kind, of_kind, resource=resource, before=before))
-            missed += self._keep(metric, scored, start_ms=start_ms, end_ms=end_ms)
-        return missed
+        scored: dict[str, list[_Scored]] = {resource: [] for resource in RESOURCES}
+        for kind, of_kind in self._kinds(spoke).items():
+            for resource, foretold in self._foretold(kind, of_kind, start_ms=start_ms, end_ms=end_ms).items():
+                scored[resource].append(self._score(foretold, kind, resource=resource, before=before))
+        return sum(
+            self._keep(DEMANDS[resource].metric, found, start_ms=start_ms, end_ms=end_ms)
+            for resource, found in scored.items()
+        )
 
     def _kinds(self, spoke: Sequence[_Speaking]) -> dict[_Kind, list[tuple[_Speaking, Forecast]]]:
         """Sort them by kind, the newest first; one that is lost by now, or of another release, says nothing."""
@@ -198,35 +191,45 @@ class _Card:
             found[_Kind(header.interval_s, series_interval_s, header.target, quantiles, phase_ms)].append((one, header))
         return found
 
-    def _score(
-        self,
-        frame: Frame,
-        kind: _Kind,
-        of_kind: Sequence[tuple[_Speaking, Forecast]],
-        *,
-        resource: str,
-        before: Snapshot,
-    ) -> _Scored:
+    def _foretold(
+        self, kind: _Kind, of_kind: Sequence[tuple[_Speaking, Forecast]], *, start_ms: int, end_ms: int
+    ) -> dict[str, Foretold]:
+        """What was said of each resource in this stretch; nothing where no interval of this kind begins in it."""
+        step_ms = kind.interval_s * 1000
+        first_ms = start_ms + (kind.phase_ms - start_ms) % step_ms
+        columns = -(-(end_ms - first_ms) // step_ms)
+        if columns <= 0:
+            return {}
+        ids = [vm.unique_id for vm in self.snapshot.vms]
+        found = {
+            resource: Foretold(
+                Frame(ids, DEMANDS[resource].metric, first_ms * US_PER_MS, kind.interval_s, columns), kind.quantiles
+            )
+            for resource in RESOURCES
+        }
+        for one, header in of_kind:
+            table = table_from_bytes(self.context.artifacts.get_bytes(header.table))
+            for foretold in found.values():
+                foretold.add(
+                    table,
+                    target=kind.target,
+                    spelled={text: normal_quantile(text) for text in header.quantiles},
+                    issued_us=one.issued.made_ms * US_PER_MS,
+                    end_us=one.end_ms * US_PER_MS,
+                )
+        return found
+
+    def _score(self, foretold: Foretold, kind: _Kind, *, resource: str, before: Snapshot) -> _Scored:
         with needs("numpy"):
             import numpy as np
-        context = self.context
-        foretold = Foretold(frame, kind.quantiles)
-        for one, header in of_kind:
-            foretold.add(
-                table_from_bytes(context.artifacts.get_bytes(header.table)),
-                target=kind.target,
-                spelled={text: normal_quantile(text) for text in header.quantiles},
-                issued_us=one.issued.made_ms * US_PER_MS,
-                end_us=one.end_ms * US_PER_MS,
-            )
-        oldest_ms = min(one.issued.made_ms for one, _unused in of_kind)
-        end_us = frame.start_us + frame.columns * frame.step_us
+        context, frame = self.context, foretold.frame
+        # What was known when the oldest of these forecasts was made, which may be long before the stretch.
+        since_us = min(foretold.oldest_us, frame.start_us)
         table = context.series.read(
             list(frame.unique_ids),
             metrics=(frame.metric,),
-            start=min(_time(oldest_ms), _time(frame.start_us // US_PER_MS))
-            - timedelta(seconds=LATE_S + kind.interval_s),
-            end=_time(end_us // US_PER_MS),
+            start=_time(since_us // US_PER_MS) - timedelta(seconds=LATE_S + kind.interval_s),
+            end=_time((frame.start_us + frame.columns * frame.step_us) // US_PER_MS),
             interval_s=kind.series_interval_s,
         )
         found = score(

@@ -15,7 +15,10 @@ from ansible_collections.headroom.fleet.plugins.module_utils._jobs.backfill impo
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.collect import collect
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.forecast import forecast
 from ansible_collections.headroom.fleet.plugins.module_utils._records.forecast import Forecast
+from ansible_collections.headroom.fleet.plugins.module_utils._records.host import Host
 from ansible_collections.headroom.fleet.plugins.module_utils._records.series import COUNTERS, METRICS, Sample, Series
+from ansible_collections.headroom.fleet.plugins.module_utils._records.snapshot import Snapshot
+from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import VM
 from ansible_collections.headroom.fleet.plugins.module_utils._store.artifacts import ArtifactStore
 from ansible_collections.headroom.fleet.plugins.module_utils._store.series import SeriesStore
 from ansible_collections.headroom.fleet.plugins.module_utils._store.tables import table_from_bytes
@@ -381,3 +384,22 @@ def test_samples_of_a_restart_are_never_subtracted(series, monkeypatch):
     row = live(series)["a/u", CPU]
     assert row["samples"] == 4  # five steps, less the one across the restart
     assert row["mean"] == row["maximum"] == 1000
+
+
+def test_a_forecast_of_a_snapshot_says_what_hosts_will_have_to_serve(series, artifacts):
+    backfill(DEMANDS, series=series, now=NOW, weeks=4)
+    host = Host("lab/h", "lab", "h", "rack", 16, 0, 10**6, 32768, 0, 10**6)
+    names = ("lab/idle", "lab/new", "lab/web")
+    vms = tuple(VM(name, "lab", name, "lab/h", "rack", "running", 2, 512, "", {}) for name in names)
+    seen = Snapshot("2026-03-02T12:00:00Z", ("lab",), (host,), vms)
+    request = replace(REQUEST, history_s=28 * 86400)
+    result = forecast(request, artifacts=artifacts, series=series, unique_ids=names, snapshot=seen)
+    places = {(one.kind, one.place, one.metric): one for one in artifacts.get(Forecast, result.digest).places}
+    assert set(places) == {
+        (kind, name, metric) for kind, name in (("host", "lab/h"), ("host_set", "rack")) for metric in (CPU, MEMORY)
+    }
+    rack = places["host_set", "rack", CPU]
+    assert (rack.vms, rack.assumed) == (3, 2000)  # of the one without history
+    assert 2000 < rack.quantiles[1] <= rack.apart[1]
+    assert len(rack.peaks) == 28
+    assert rack.growth.slopes[0] <= 0 <= rack.growth.slopes[2]

@@ -72,6 +72,12 @@ class Together:
             ]
             for vm in snapshot.vms
         }
+        self._hosts = np.array(
+            [place for place, (kind, _unused) in enumerate(self._places) if kind == HOST], dtype=np.int64
+        )
+        self._sets = np.array(
+            [number[HOST_SET, set_of[name]] for kind, name in self._places if kind == HOST], dtype=np.int64
+        )
         self._levels = np.array([float(one) for one in request.quantiles])
         self._middle, self._upper = (int(np.argmin(np.abs(self._levels - one))) for one in (MIDDLE, UPPER))
         self._sums = {metric: _Sums(silent=set(self._vms)) for metric in request.metrics if metric in SIZES}
@@ -83,16 +89,16 @@ class Together:
         with needs("numpy"):
             import numpy as np
         sums, (rows, at) = self._sums[metric], self._rows(known.unique_ids)
-        error = np.full(trials[0].errors.shape, np.nan)
+        error = np.full(trials[0].errors.shape, np.nan, dtype=np.float32)
         for place, trial in enumerate(trials):
             np.copyto(error, trial.errors, where=(chosen.engine == place)[:, None, None, :])
-        error -= chosen.offset[:, None, None, :]
+        np.subtract(error, chosen.offset[:, None, None, :], out=error)
         scored = ~np.isnan(error).any(axis=3)
         middle = np.where(scored, error[..., self._middle], 0.0)
         reach = np.where(scored, np.maximum(middle - error[..., self._upper], 0.0), 0.0)
-        told = {"count": scored.astype(np.int64), "error": _fine(middle), **_reach(reach)}
-        for name, values in told.items():
-            self._add(sums.then, name, values[rows], at)
+        told: dict[str, Integers] = {"count": scored.astype(np.int64), "error": _fine(middle), **_reach(reach)}
+        for name, of_vms in told.items():
+            self._add(sums.then, name, of_vms[rows], at)
         self._remember(sums, known, rows, at)
 
     def say(self, metric: str, unique_ids: Sequence[str], values: Doubles) -> None:
@@ -116,7 +122,7 @@ class Together:
     def _demands(self, metric: str) -> list[Joint]:
         with needs("numpy"):
             import numpy as np
-        sums, (resource, unit) = self._sums[metric], SIZES[metric]
+        sums, (resource, unit) = self._whole(self._sums[metric]), SIZES[metric]
         vms, assumed = np.zeros(len(self._places), dtype=np.int64), np.zeros(len(self._places), dtype=np.int64)
         for unique_id, places in self._of.items():
             vms[places] += 1
@@ -197,12 +203,25 @@ class Together:
         return np.where((HALF * told >= vms[:, None]) & (told > 0), demand, np.nan)
 
     def _rows(self, unique_ids: Sequence[str]) -> tuple[Integers, Integers]:
-        """Pairs of a row and a place, those of one place together."""
+        """Pairs of a row and its first place, those of one place together; ``_whole`` adds hosts to their sets."""
         with needs("numpy"):
             import numpy as np
-        pairs = [(place, row) for row, unique_id in enumerate(unique_ids) for place in self._of.get(unique_id, ())]
+        pairs = [(self._of[one][0], row) for row, one in enumerate(unique_ids) if self._of.get(one)]
         at, rows = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2).T
         return rows, at
+
+    def _whole(self, sums: _Sums) -> _Sums:
+        """The same with each host's sums added to those of its set."""
+        with needs("numpy"):
+            import numpy as np
+
+        def added(of: dict[str, Integers]) -> dict[str, Integers]:
+            whole = {name: total.copy() for name, total in of.items()}
+            for name, total in whole.items():
+                np.add.at(total, self._sets, of[name][self._hosts])
+            return whole
+
+        return _Sums(added(sums.then), added(sums.now), added(sums.past), sums.silent)
 
     def _add(self, sums: dict[str, Integers], name: str, values: Integers, at: Integers) -> None:
         """Add values [R, ...] to the sums of their places [R], which ascend."""
@@ -217,7 +236,7 @@ class Together:
 def _fine(values: npt.NDArray[np.floating]) -> Integers:
     with needs("numpy"):
         import numpy as np
-    return np.asarray(np.rint(values * np.float64(FINE)), dtype=np.int64)
+    return np.asarray(np.rint(values * FINE), dtype=np.int64)
 
 
 def _reach(reach: Doubles) -> dict[str, Integers]:

@@ -96,7 +96,11 @@ class Together:
         scored = ~np.isnan(error).any(axis=3)
         middle = np.where(scored, error[..., self._middle], 0.0)
         reach = np.where(scored, np.maximum(middle - error[..., self._upper], 0.0), 0.0)
-        told: dict[str, Integers] = {"count": scored.astype(np.int64), "error": _fine(middle), **_reach(reach)}
+        told: dict[str, Integers] = {
+            "count": np.asarray(scored, dtype=np.int64),
+            "error": _fine(middle),
+            **_reach(reach),
+        }
         for name, of_vms in told.items():
             self._add(sums.then, name, of_vms[rows], at)
         self._remember(sums, known, rows, at)

@@ -51,8 +51,11 @@ class Room:
         self._look()
 
     def check(self, action: Action) -> None:
-        """Look whether there is room for a grow. Raises RefusedError (the plan stage's codes), EndpointError."""
-        if action.direction != GROW or not action.changes:
+        """Look whether there is room for a grow of a size; a limit takes none.
+
+        Raises RefusedError (the plan stage's codes), EndpointError.
+        """
+        if action.direction != GROW or action.resource not in RESOURCES or not action.changes:
             return
         with self._lock:
             if self._monotonic() - self._observed_at >= self._age_s:

@@ -119,11 +119,17 @@ def _act(row: Row, drawn: Child = None) -> Child:
     """One resource or setting: what becomes of it, why, and how that is undone."""
     ended = (" ", tag(*outcome_word(row.outcome))) if row.action else None
     return (
-        element("h4", resource_word(row.resource), " ", row.amount, " ", verdict_tag(row.verdict), ended),
+        element("h4", _what(row), " ", verdict_tag(row.verdict), ended),
         soft(row.reason),
         drawn,
         folded("How it is done, and undone", facts(_facts(row, row.action))) if row.action else None,
     )
+
+
+def _what(row: Row) -> str:
+    """The resource and what becomes of it; of limits and settings the amount says both."""
+    word = resource_word(row.resource)
+    return row.amount if row.amount.startswith(word) else f"{word} {row.amount}"
 
 
 def _drawn(curve: Curve, row: Optional[Row], name: str, resource: str, size_now: int) -> Optional[Markup]:

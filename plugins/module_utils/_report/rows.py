@@ -12,9 +12,9 @@ from .._policy.sizing import SizingPolicy
 from .._records.action import Action
 from .._records.plan import ACT, REFUSED, STAY, Decision
 from .._records.receipt import FAILED, OWED, REVERTED, Outcome
-from .._records.vm import GROW, MEMORY_MIB, RESOURCES, SET, SHRINK, VCPUS, VM
+from .._records.vm import GROW, LIMITS, MEMORY_MIB, RESOURCES, SET, SHRINK, VCPUS, VM
 from .facts import Facts
-from .words import MIB_PER_GIB, change, size
+from .words import MIB_PER_GIB, change, resource_word, size
 
 # What a row's verdict may be, in the order in which they are told.
 VERDICTS = (GROW, SHRINK, SET, REFUSED, STAY)
@@ -45,7 +45,8 @@ class Row:
         """The size it has, or what the act changes; of a setting that is no number the reason tells."""
         if self.action:
             return change(self.action)
-        return size(self.resource, self.size_now) if self.size_now else ""
+        word = f"{resource_word(self.resource)} " if self.resource in LIMITS else ""
+        return word + size(self.resource, self.size_now) if self.size_now else ""
 
     @property
     def trouble(self) -> int:

@@ -101,7 +101,7 @@ def _reason(reason: Reason, links: Links) -> Markup:
 def everyone(view: View, links: Links) -> Markup:
     """One row per VM, with search and filter."""
     rows = [_machine(machine, links) for machine in view.machines[:MOST_ROWS]]
-    columns = ("VM", "Where", *(resource_word(resource) for resource in RESOURCES), "Settings")
+    columns = ("VM", "Where", *(resource_word(resource) for resource in RESOURCES), "Limits and settings")
     caption = "Why each VM changes or stays. A name is a link to its own row, to be handed on."
     return section(
         "all",

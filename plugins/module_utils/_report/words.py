@@ -10,9 +10,9 @@ from typing import Optional
 from .._core.clock import parse_utc
 from .._core.units import MILLICORES_PER_VCPU, PPM
 from .._records.action import Action
-from .._records.vm import MEMORY_MIB, VCPUS
+from .._records.vm import CPU_LIMIT_MILLICORES, LIMITS, MEMORY_MIB, SET, VCPUS
 
-RESOURCE_WORD = {VCPUS: "CPU", MEMORY_MIB: "memory"}
+RESOURCE_WORD = {VCPUS: "CPU", MEMORY_MIB: "memory", CPU_LIMIT_MILLICORES: "CPU limit"}
 UNIT = {VCPUS: "vCPU", MEMORY_MIB: "MiB"}
 MIB_PER_GIB = 1024
 # How much of the demand's metric one unit of the size holds.
@@ -24,14 +24,18 @@ _PRECISE_BELOW = 10  # vCPU; from there on hundredths say nothing
 
 
 def size(resource: str, amount: float) -> str:
-    """A size with its unit: "2 vCPU", "896 MiB", "1.75 GiB"."""
+    """A size with its unit: "2 vCPU", "896 MiB", "1.75 GiB", "1.5 vCPU (1500 millicores)"."""
+    if resource == CPU_LIMIT_MILLICORES:
+        return f"{_vcpus(amount)} {UNIT[VCPUS]} ({amount:.0f} millicores)"
     if resource == MEMORY_MIB and abs(amount) >= MIB_PER_GIB:
         return f"{_short(amount / MIB_PER_GIB)} GiB"
     return f"{_short(amount)} {UNIT.get(resource, '')}".rstrip()
 
 
 def step(resource: str, before: int, after: int) -> str:
-    """A change of size: "1 → 2 vCPU", "1 GiB → 896 MiB"."""
+    """A change of size: "1 → 2 vCPU", "1 GiB → 896 MiB", "2 → 1.5 vCPU (1500 millicores)"."""
+    if resource == CPU_LIMIT_MILLICORES:
+        return f"{_vcpus(before)} → {size(resource, after)}"
     first, second = size(resource, before), size(resource, after)
     unit = f" {second.rpartition(' ')[2]}"
     return f"{first.removesuffix(unit)} → {second}" if first.endswith(unit) else f"{first} → {second}"
@@ -41,6 +45,8 @@ def change(act: Action) -> str:
     """What an act changes: a size, or the fields of a setting, which may be words: "0-3 → 0-7"."""
     if act.resource in UNIT:
         return step(act.resource, act.size_before, act.size_after)
+    if act.resource in LIMITS and act.direction != SET:
+        return f"{resource_word(act.resource)} {step(act.resource, act.size_before, act.size_after)}"
     return f"{resource_word(act.resource)} " + "; ".join(f"{one.before} → {one.after}" for one in act.changes)
 
 
@@ -59,7 +65,11 @@ def resource_word(resource: str) -> str:
 
 def sizes(amounts: Mapping[tuple[str, str], int], direction: str) -> list[str]:
     """What acts in one direction come to, each resource with its unit; those of which nothing moves are left out."""
-    return [size(resource, amount) for (resource, way), amount in amounts.items() if way == direction and amount]
+    return [
+        size(resource, amount) + (f" of {resource_word(resource)}" if resource in LIMITS else "")
+        for (resource, way), amount in amounts.items()
+        if way == direction and amount
+    ]
 
 
 def cost(amount: float) -> str:
@@ -99,6 +109,10 @@ def share(value: Optional[float]) -> str:
 def count(number: int, noun: str) -> str:
     """A number and its noun: "1 VM", "2 VMs"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _vcpus(millicores: float) -> str:
+    return f"{millicores / MILLICORES_PER_VCPU:g}"
 
 
 def _short(amount: float) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from ansible_collections.headroom.fleet.plugins.module_utils._policy.sizing import load_policy
 from ansible_collections.headroom.fleet.plugins.module_utils._records.action import Change
+from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import Decision
 from ansible_collections.headroom.fleet.plugins.module_utils._records.receipt import ALREADY_DONE, DONE, OWED, SKIPPED
 from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import GROW, SHRINK
 from ansible_collections.headroom.fleet.plugins.module_utils._report.markdown import markdown
@@ -139,6 +140,25 @@ def test_a_setting_is_an_act_that_neither_grows_nor_shrinks() -> None:
     )
     assert "cpu pinning 0-3 → 0-7" in page(view)
     assert "cpu pinning 0-3 → 0-7" in markdown(view)
+
+
+def test_a_planned_limit_is_told_in_vcpus_with_exact_millicores() -> None:
+    changes = (Change("live.cpu_limit_millicores", 0, 1500), Change("config.cpu_limit_millicores", 0, 1500))
+    limit = replace(
+        action(1, "web1", "vcpus", 2000, 1500),
+        operation="cpu.limit",
+        resource="cpu_limit_millicores",
+        changes=changes,
+    )
+    stays = Decision("lab/db1", "db1", "cpu_limit_millicores", "stay", "fits", "it fits", 3, 1750, 1750)
+    view = build_view(small(plan=plan((limit,), (stays,)), receipt=None))
+    (act,) = view.acts
+    assert (act.verdict, act.amount) == (SHRINK, "CPU limit 2 → 1.5 vCPU (1500 millicores)")
+    for form in (page(view), markdown(view)):
+        assert "CPU limit 2 → 1.5 vCPU (1500 millicores)" in form
+        assert "0.5 vCPU (500 millicores) of CPU limit" in form
+        assert "CPU limit CPU limit" not in form
+    assert "CPU limit 1.75 vCPU (1750 millicores)" in page(view)
 
 
 def test_coverage_and_age_are_of_the_whole_fleet() -> None:

@@ -18,6 +18,7 @@ MOST_DRAWN = 8
 MOST_ADVICE = 50
 LEAST_AHEAD, MOST_AHEAD = 14, 90  # days of the trend that are drawn
 BOTTOM = 24
+STRETCH = 1.2
 TREND_POINTS = 12  # of the line that is drawn: a compound growth is bent
 
 _STATES = {UNKNOWN: "unknown", NEVER: "not within a year", FULL: "full now"}
@@ -80,7 +81,7 @@ def _table(caption: str, head: str, found: list[Room], *, name: str) -> Child:
         )
         for one in found[:MOST_PLACES]
     ]
-    columns = (head, "What", "Usable", "Expected together", "Sum of single peaks", "Headroom", "Full in", "Of that")
+    columns = (head, "What", "Usable", "Expected together", "Sum of single peaks", "Headroom", "Full in", "Of what")
     return (
         table(caption, columns, rows, name=name, stacked=True),
         left_out(len(found), most=MOST_PLACES, where="they have more headroom"),
@@ -123,7 +124,9 @@ def _chart(room: Room) -> Markup:
     ahead = min(max(ends.days + LEAST_AHEAD // 2, LEAST_AHEAD), MOST_AHEAD) if growth else 0
     days = [ahead * number // TREND_POINTS for number in range(TREND_POINTS + 1)]
     levels = list(zip(*(growth.after(day) for day in days))) if growth else []  # low, middle, high
-    ticks, top = value_ticks(max([room.usable, *peaks, *(one[-1] for one in levels)]) / unit, binary=False)
+    # The worst that growth could come to may lie far above all that is known: it is drawn as far as there is room.
+    most = STRETCH * max([room.usable, *peaks, *(one[-1] for one in levels[1:2])])
+    ticks, top = value_ticks(most / unit, binary=False)
     x, y = scale(-len(peaks), ahead, LEFT, WIDTH - RIGHT), scale(0, top * unit, HEIGHT - BOTTOM, TOP)
     words = f"{resource_word(room.resource)} of {room.name}. Usable {demand(room.resource, room.usable)}, expected "
     words += f"{demand(room.resource, room.expected)}, full: {full_words(room)}."
@@ -132,7 +135,7 @@ def _chart(room: Room) -> Markup:
     )
     trend: list[Child] = []
     if levels:
-        low, middle, high = ([f"{x(day)} {y(value)}" for day, value in zip(days, one)] for one in levels)
+        low, middle, high = ([f"{x(day)} {y(min(value, most))}" for day, value in zip(days, one)] for one in levels)
         band = f"M{'L'.join((*high, *reversed(low)))}Z"
         trend = [
             element("path", class_="band-next", d=band),

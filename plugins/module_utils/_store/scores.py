@@ -106,7 +106,9 @@ def totals(connection: Connection, *, endpoints: Iterable[str], since_day: int) 
         values = {"prefix": f"{endpoint}/", "length": len(endpoint) + 1, "since_day": since_day}
         for row in connection.execute(sqlalchemy.text(query), values).mappings():
             known = found.get(row["metric"], Total(row["metric"], 0, 0, 0, 0, 0.0, 0.0, 0.0, 0))
-            summed = {name: getattr(known, name) + row[name] for name in ("series", *_FIGURES)}
+            # PostgreSQL's sum of whole numbers is a decimal one.
+            before = {name: getattr(known, name) for name in ("series", *_FIGURES)}
+            summed = {name: figure + type(figure)(row[name]) for name, figure in before.items()}
             found[row["metric"]] = Total(row["metric"], **summed)
     return tuple(found[metric] for metric in sorted(found))
 

@@ -87,6 +87,7 @@ def test_totals_are_of_the_endpoints_asked_for(kept):
     told(kept, scores.add, [SCORE, *others, replace(SCORE, day=SCORE.day - 30), replace(SCORE, metric=MEMORY)])
     cpu, memory = told(kept, scores.totals, endpoints=["e", "f", "none"], since_day=SCORE.day)
     assert (cpu.metric, cpu.series, cpu.scored, cpu.violated, cpu.missed, cpu.loss) == (CPU, 3, 36, 3, 6, 0.75)
+    assert (type(cpu.scored), type(cpu.loss)) == (int, float)  # also where the database sums into decimals
     assert (memory.metric, memory.series, memory.covered, memory.banded) == (MEMORY, 1, 10.5, 12)
     assert told(kept, scores.totals, endpoints=["none"], since_day=0) == ()
 

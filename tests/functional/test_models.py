@@ -20,6 +20,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._core.clock import 
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast import features
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs import models as model_jobs
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs import train as train_job
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context import Context, Result
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.models import load, model_info
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.review import Terms, review
@@ -198,6 +199,28 @@ def test_of_two_controllers_at_once_one_promotes(site: Site) -> None:
     assert sorted(changed) == [False, True]
     assert set(site.versions().values()) == {"current"}
     assert audit.verify(site.context().database)[0] == 3
+
+
+def test_of_two_controllers_that_train_at_once_the_first_counts(
+    trained: tuple[Path, Result], site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = load(site.context().artifacts, first(trained)["model"], now=NOW).header
+
+    def slow(*_arguments: object, **_options: object) -> Model:
+        site.put(replace(header, seed=8), status="candidate", days=7.9)
+        return replace(header, seed=9)
+
+    monkeypatch.setattr(train_job, "_trained", slow)
+    done = site.train(8)
+    (other,) = (name for name, status in site.versions().items() if status == "candidate")
+    assert done.values["trained"][CPU_MILLICORES]["reason"] == f"another controller trained {other} meanwhile"
+    assert (done.changed, len(site.versions())) == (False, 2)
+
+
+def test_a_trial_that_comes_to_nothing_is_told(site: Site) -> None:
+    done = site.review(3, replace(TERMS, least_vms=100, most_vms=100))
+    assert not done.changed
+    assert "still on trial: 3 days of 22 VMs are too few: it takes 1 of 100" in done.warnings[0]
 
 
 def test_a_model_that_starves_its_vms_is_rolled_back_and_the_current_one_stays(

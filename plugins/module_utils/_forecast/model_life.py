@@ -109,7 +109,7 @@ def on_trial(unique_id: str, model: str, share_ppm: int) -> bool:
 
 def speakers(unique_ids: Sequence[str], versions: Sequence[Version]) -> list[str]:
     """The model that speaks for each VM, of the versions of one key; "" where none does."""
-    canary, current = (_only(versions, status) for status in (CANARY, CURRENT))
+    canary, current = (of_status(versions, status) for status in (CANARY, CURRENT))
     others = current.model if current else ""
     if canary is None:
         return [others] * len(unique_ids)
@@ -138,7 +138,7 @@ def judge(trial: Trial, *, days: int, least_vms: int) -> Verdict:
     """Promote a canary, roll it back, or wait. ``days``: of a trial that went well."""
     vms = len(trial.held)
     if trial.days < LEAST_DAYS or vms < least_vms:
-        return Verdict(WAIT, f"{trial.days} days of {vms} VMs are too few to judge by")
+        return Verdict(WAIT, f"{trial.days} days of {vms} VMs are too few: it takes {LEAST_DAYS} of {least_vms}")
     worse = []
     shown = True
     for name, ours, theirs, tolerated in (
@@ -173,7 +173,7 @@ def advanced(
     def move(version: Version, status: str, reason: str, *, share_ppm: int = 0) -> None:
         changed.append(replace(version, status=status, share_ppm=share_ppm, since_ms=now_ms, reason=reason))
 
-    canary, current = (_only(versions, status) for status in (CANARY, CURRENT))
+    canary, current = (of_status(versions, status) for status in (CANARY, CURRENT))
     if canary and verdict and verdict.step == PROMOTE:
         move(canary, CURRENT, verdict.reason)
         if current:
@@ -215,5 +215,6 @@ def drift(daily: Doubles, expected: Doubles) -> Drift:
     return Drift(bool(scores.max() >= CALLS), len(daily), float(scores.max()), float(daily.mean()), mean)
 
 
-def _only(versions: Sequence[Version], status: str) -> Optional[Version]:
+def of_status(versions: Sequence[Version], status: str) -> Optional[Version]:
+    """The one version of a key that is the canary or the current one."""
     return next((one for one in versions if one.status == status), None)

@@ -23,7 +23,6 @@ from .context import Result
 from .sizer import OperatingPoint
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
 
     from .._store.artifacts import ArtifactStore
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
 STALE_DAYS = 35  # five weekly trainings in a row were missed
 LONGEST_S = STALE_DAYS * DAY_S
+PPM_PERCENT = 10_000
 
 
 @dataclass(frozen=True)
@@ -138,15 +138,10 @@ def shown(version: Version) -> dict[str, Any]:
         "metric": version.key.metric,
         "lead_s": version.key.lead_s,
         "status": version.status,
-        "share_percent": f"{version.share_ppm / 10_000:g}",
+        "share_percent": f"{version.share_ppm / PPM_PERCENT:g}",
         "since": format_ms(version.since_ms),
         "reason": version.reason,
     }
-
-
-def of_status(versions: Sequence[Version], status: str) -> Optional[Version]:
-    """The one version of a key that is the canary or the current one."""
-    return next((version for version in versions if version.status == status), None)
 
 
 def _header(context: Context, digest: str, *, longest_s: int) -> dict[str, Any]:

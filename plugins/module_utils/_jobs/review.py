@@ -17,7 +17,18 @@ from .._core.errors import HeadroomError
 from .._core.needs import needs
 from .._core.units import PPM
 from .._forecast.features import PAST_DAYS
-from .._forecast.model_life import LEAST_DAYS, ROLL_BACK, Trial, Verdict, advanced, drift, judge, on_trial
+from .._forecast.model_life import (
+    LEAST_DAYS,
+    ROLL_BACK,
+    WAIT,
+    Trial,
+    Verdict,
+    advanced,
+    drift,
+    judge,
+    of_status,
+    on_trial,
+)
 from .._forecast.request import EPOCH
 from .._records.model import CANARY, CURRENT, Version
 from .._records.series import DAY_S
@@ -26,19 +37,18 @@ from .._replay.loop import replay
 from .._store import models
 from .context import Result
 from .loss import Loss, realised_loss
-from .models import STALE_DAYS, load, of_status, shown
+from .models import PPM_PERCENT, STALE_DAYS, load, shown
 from .recorded import recorded
 from .sizer import Sizer, Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from .._records.vm import VM
     from .._replay.trace import Trace
     from .context import Context
     from .models import Loaded
 
-PPM_PERCENT = 10_000
 DRIFT_DAYS = 28  # looked back at most
 
 
@@ -113,16 +123,25 @@ def review(context: Context, terms: Terms, *, snapshot: str) -> Result:
                 "changes": [shown(version) for version in changes],
             }
         )
-        if verdict and verdict.step == ROLL_BACK:
-            warnings.append(f"The canary for {key.metric} was rolled back: {verdict.reason}.")
-        if refused:
-            warnings.append(f"The current model for {key.metric} does not speak. {refused}")
-        if drifted.get("alarm"):
-            warnings.append(
-                f"The current model for {key.metric} has drifted: a daily loss of {drifted['loss']} where "
-                f"{drifted['expected']} was expected. Train anew; if that does not help, tune the operating point anew."
-            )
+        late = canary is not None and canary.since_ms <= now_ms - terms.canary_days * DAY_S * 1000
+        warnings += _warnings(key.metric, verdict, refused, drifted, late=late)
     return Result(changed=changed, values={"reviewed": told}, warnings=tuple(warnings))
+
+
+def _warnings(
+    metric: str, verdict: Optional[Verdict], refused: str, drifted: dict[str, Any], *, late: bool
+) -> Iterator[str]:
+    if verdict and verdict.step == ROLL_BACK:
+        yield f"The canary for {metric} was rolled back: {verdict.reason}."
+    elif verdict and verdict.step == WAIT and late:
+        yield f"The canary for {metric} is still on trial: {verdict.reason}."
+    if refused:
+        yield f"The current model for {metric} does not speak. {refused}"
+    if drifted.get("alarm"):
+        yield (
+            f"The current model for {metric} has drifted: a daily loss of {drifted['loss']} where "
+            f"{drifted['expected']} was expected. Train anew; if that does not help, tune the operating point anew."
+        )
 
 
 def _loaded(context: Context, version: Optional[Version], terms: Terms) -> tuple[Optional[Loaded], str]:

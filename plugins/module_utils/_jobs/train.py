@@ -23,7 +23,7 @@ from .._records.snapshot import Snapshot
 from .._store import models
 from .context import Result
 from .loss import realised_loss
-from .models import decimals, libraries, wanted_here
+from .models import PPM_PERCENT, decimals, libraries, wanted_here
 from .recorded import known_part, recorded
 from .sizer import OperatingPoint
 from .sizer_training import train_sizer
@@ -51,7 +51,6 @@ POINT = OperatingPoint(
     beyond=1.15,
     again=12,
 )
-PPM_PERCENT = 10_000
 UNTRAINED = "forecast.untrained"  # a young or small fleet is no failure of a schedule
 _NOTHING: dict[str, Any] = {"model": "", "status": "", "vms": 0, "rows": 0, "start": "", "end": "", "rejected": {}}
 
@@ -128,7 +127,9 @@ def train(
     changed = False
     for metric in dict.fromkeys(metrics):
         key = Key(OUTCOME, metric, course.lead_s)
-        if not _due(context, key, due_days=course.due_days):
+        with context.database.transaction() as connection:
+            known = models.of(connection, key)
+        if not _due(context, known, due_days=course.due_days):
             trained[metric] = {**_NOTHING, "reason": f"none is due: the newest is less than {course.due_days} days old"}
             continue
         found, rows_digest = _past(context, course, some, metric=metric)
@@ -140,8 +141,12 @@ def train(
             trained[metric] = {**_NOTHING, "reason": error.message, "rejected": found.rejected}
             warnings.append(f"No model was trained for {metric}. {error.message} {error.advice}")
             continue
-        version, new = _registered(context, key, context.artifacts.put(header), course)
+        name = context.artifacts.put(header)
+        version, new = _registered(context, key, name, course, known=known)
         changed |= new
+        if version.model != name:
+            trained[metric] = {**_NOTHING, "reason": f"another controller trained {version.model} meanwhile"}
+            continue
         trained[metric] = {
             "model": version.model,
             "status": version.status,
@@ -204,28 +209,29 @@ def _trained(
     )
 
 
-def _registered(context: Context, key: Key, name: str, course: Course) -> tuple[Version, bool]:
-    """Put a model among the versions, and on trial where nobody is. One that is there already stays as it stands."""
+def _registered(
+    context: Context, key: Key, name: str, course: Course, *, known: Sequence[Version]
+) -> tuple[Version, bool]:
+    """Put a model among the versions, and on trial where nobody is; where it, or one not ``known``, is there: that."""
     now_ms = round(context.now.timestamp() * 1000)
     fresh = Version(key, name, CANDIDATE, 0, made_ms=now_ms, since_ms=now_ms, reason="trained")
     share_ppm = course.share_percent * PPM_PERCENT
     with context.database.transaction() as connection:
-        known = models.of(connection, key)
-        new = name not in {version.model for version in known}
-        if new:
-            for version in (fresh, *advanced([*known, fresh], None, share_ppm=share_ppm, now_ms=now_ms)):
-                models.put(context.database, connection, version, run_id=context.run, who=context.who)
-        (version,) = (one for one in models.of(connection, key) if one.model == name)
-    return version, new
+        there = {version.model: version for version in models.of(connection, key)}
+        quicker = there.keys() - {version.model for version in known}
+        if name in there or quicker:
+            return there[name if name in there else min(quicker)], False
+        steps = (fresh, *advanced([*there.values(), fresh], None, share_ppm=share_ppm, now_ms=now_ms))
+        for version in steps:
+            models.put(context.database, connection, version, run_id=context.run, who=context.who)
+    return next(version for version in reversed(steps) if version.model == name), True
 
 
-def _due(context: Context, key: Key, *, due_days: int) -> bool:
+def _due(context: Context, known: Sequence[Version], *, due_days: int) -> bool:
     """Whether the newest version is that old, or would be refused by now for more than its age.
 
     One that was rolled back counts by its age alone: what it was learnt from has not changed much since.
     """
-    with context.database.transaction() as connection:
-        known = models.of(connection, key)
     if not known:
         return True
     newest = known[0]

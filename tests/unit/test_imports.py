@@ -41,7 +41,9 @@ for name in sys.stdin.read().split():
         print(name, traceback.format_exc(limit=-2), sep="\\n")
 sys.exit(1 if failed else 0)
 """
-THIRD_PARTIES = "deltalake,fsspec,libvirt,libvirt_qemu,lightgbm,numpy,pandas,psycopg,pyarrow,scipy,sqlalchemy,statsmodels"
+THIRD_PARTIES = (
+    "deltalake,fsspec,libvirt,libvirt_qemu,lightgbm,numpy,pandas,psycopg,pyarrow,scipy,sqlalchemy,statsmodels"
+)
 
 
 def tree(root: Path, files: dict[str, str]) -> Path:

@@ -16,7 +16,8 @@ from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context impor
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.decision import decision
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.inventory import fleet as inventory
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.observe import take_snapshot
-from ansible_collections.headroom.fleet.plugins.module_utils._jobs.plan import plan
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.plan import plan, read_state
+from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import Plan
 from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import VCPUS
 from ansible_collections.headroom.fleet.plugins.module_utils._store.tables import table_bytes
 from tests.unit._plan.fleets import FREE, forecast
@@ -108,3 +109,17 @@ def test_decision_and_inventory_show_the_limit(cycle: Cycle) -> None:
     variables = inventory(cycle.context(), figures=True)["vms"]["vm0"]
     assert variables["headroom_cpu_limit_millicores"] == 1500
     assert variables["headroom_cpu_limit_millicores_wanted"] == 1231
+
+
+def test_acts_take_along_how_long_those_before_them_took(cycle: Cycle) -> None:
+    cycle.limit(500)
+    for upper in (700, 800, 900, 1000, 1100):
+        made = cycle.plan(upper)
+        approve(cycle.context(), plan=made["plan"], actions=["a0001"])
+        apply(cycle.context(), plan=made["plan"], stop=STOP, terms=TERMS, pinned_clock=True)
+    context = cycle.context()
+    with context.database.transaction() as connection:
+        (lead,) = read_state(context, connection).leads_ms.items()
+    assert lead[0] == ("e", "fake.cpu_limit_millicores")
+    act = context.artifacts.get(Plan, cycle.plan(1300)["plan"]).actions[0]
+    assert act.lead_ms == lead[1]

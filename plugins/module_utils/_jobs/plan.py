@@ -19,7 +19,7 @@ from .._records.forecast import Forecast
 from .._records.plan import Plan
 from .._records.receipt import DONE
 from .._records.snapshot import Snapshot
-from .._store import approvals, holds, journal, references
+from .._store import approvals, holds, journal, leads, references
 from .._store.tables import table_from_bytes
 from .actions import planned_actions
 from .context import Result, find_vm_name
@@ -174,6 +174,7 @@ def read_state(context: Context, connection: Connection) -> PlanState:
             for unique_id, hold in holds.active(context.database, connection).items()
         },
         last_acts=journal.newest_acts(connection, state=DONE),
+        leads_ms={key: lead.p95_ms for key, lead in leads.measured(context.database, connection).items()},
         reverted_twice=holds.reverted_twice(connection),
         demoted=demoted(connection),
     )

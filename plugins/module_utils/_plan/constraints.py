@@ -110,7 +110,7 @@ def against_hold_time(
     hold, key = holds[direction]
     last_direction, finished_ms = last
     age = (int(now.timestamp() * 1000) - finished_ms) // 1000
-    if age >= hold:
+    if not hold or age >= hold:  # the end is of the state store's clock, which may be ahead of this one
         return None
     ago, wait = age // SECONDS_PER_MINUTE, hold // SECONDS_PER_MINUTE
     reason = f"the last act ({last_direction}) was {ago} minutes ago; the policy waits {wait} to {direction}"

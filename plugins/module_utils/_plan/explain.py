@@ -53,9 +53,10 @@ def act_line(action: Action) -> str:
     restart = "with a restart" if action.restart else "without a restart"
     window = f", from {action.not_before} until {action.not_after}" if action.not_before else ""
     waits = f", after {', '.join(action.after)}" if action.after else ""
+    lead = f", done within {action.lead_ms / 1000:.1f} s (95 % of such acts)" if action.lead_ms else ""
     return (
         f"{action.action_id}: {action.operation} to {size_text(action.resource, action.span[1])}, mode {action.mode}, "
-        f"{restart}, undone by {action.inverse.operation}, {action.inverse.when}{window}{waits}"
+        f"{restart}, undone by {action.inverse.operation}, {action.inverse.when}{window}{waits}{lead}"
     )
 
 

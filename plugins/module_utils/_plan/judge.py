@@ -138,6 +138,7 @@ class Judge:
             line=sizing.lines[f"step_limit.{direction}"] if limited else wanted.line,
             decision=index,
             code=DEMOTED if demoted else direction,
+            lead_ms=self.state.leads_ms.get((vm.endpoint, landing.capability.operation), 0),
         )
 
 

@@ -42,6 +42,7 @@ class Proposal:
     decision: int
     code: str  # of the decision, where it comes to an act
     after: tuple[int, ...] = ()  # decisions whose acts must be done before
+    lead_ms: int = 0
 
     @property
     def size(self) -> int:

@@ -137,6 +137,7 @@ def _action(placed: Placed, *, action_id: str, after: tuple[str, ...]) -> Action
         after=after,
         not_before=one.opening.not_before,
         not_after=one.opening.not_after,
+        lead_ms=one.lead_ms,
     )
 
 

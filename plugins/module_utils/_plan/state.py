@@ -15,4 +15,6 @@ class PlanState:
     # (unique_id, resource) -> direction and end of the newest act on it, the end in ms since 1970 UTC
     last_acts: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
     reverted_twice: frozenset[str] = frozenset()
+    # (endpoint, operation) -> milliseconds within which 95 % of such acts were done
+    leads_ms: dict[tuple[str, str], int] = field(default_factory=dict)
     demoted: dict[tuple[str, str], str] = field(default_factory=dict)  # (unique_id, resource) -> reason

@@ -59,6 +59,7 @@ class Action:
     after: tuple[str, ...] = ()  # action_ids that must be done first
     not_before: str = ""  # the policy's window: the act begins in [not_before, not_after), RFC 3339; "": any time
     not_after: str = ""
+    lead_ms: int = 0  # within it 95 % of such acts on its endpoint were done lately; 0: not measured
 
     @property
     def span(self) -> tuple[Value, Value]:

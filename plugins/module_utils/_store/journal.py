@@ -62,9 +62,9 @@ def begin(
     connection.execute(
         sqlalchemy.text(
             "INSERT INTO journal (run_id, action_id, plan, unique_id, resource, direction, endpoint, host_id, "
-            "host_set, tenant, state, code, message, token, begun_at_ms, updated_at_ms, purpose) "
+            "host_set, tenant, state, code, message, token, begun_at_ms, updated_at_ms, purpose, operation) "
             "VALUES (:run_id, :action_id, :plan, :unique_id, :resource, :direction, :endpoint, :host_id, "
-            ":host_set, :tenant, :state, '', '', :token, :now_ms, :now_ms, :purpose)"
+            ":host_set, :tenant, :state, '', '', :token, :now_ms, :now_ms, :purpose, :operation)"
         ),
         {
             "run_id": run_id,
@@ -81,6 +81,7 @@ def begin(
             "token": token,
             "now_ms": now_ms,
             "purpose": purpose,
+            "operation": action.operation,
         },
     )
     body = {

@@ -81,6 +81,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
             unique_id TEXT NOT NULL, metric TEXT NOT NULL, demoted INTEGER NOT NULL, since_day BIGINT NOT NULL,
             code TEXT NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (unique_id, metric))""",
     ),
+    ("ALTER TABLE journal ADD COLUMN operation TEXT NOT NULL DEFAULT ''",),
 )
 VERSION = len(STEPS)
 TABLES = (

@@ -223,6 +223,14 @@ def test_the_words_give_vcpus_and_exact_millicores() -> None:
     assert "-2000 millicores of limit" in summary_line(made)
 
 
+def test_an_act_knows_how_long_such_acts_take() -> None:
+    state = PlanState(leads_ms={("e", "cpu.limit"): 1250, ("f", "cpu.limit"): 9})
+    made = planned(limited(), 650, state=state)
+    assert [one.lead_ms for one in made.actions] == [1250]
+    assert "done within 1.2 s (95 % of such acts)" in explain(made, "a")
+    assert "95 % of such" not in explain(planned(limited(), 650), "a")
+
+
 @pytest.mark.parametrize("limit", [0, 3000])
 @pytest.mark.safety(rule=6)
 def test_undoing_gives_back_the_limit_that_was(limit: int) -> None:

@@ -16,8 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer import OperatingPoint
-from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer_training import train_sizer
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer_training import LEARNT_WITH, train_sizer
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.protocol import ReplayProtocol
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.trace import Trace
 from tests.bench.sizing import ours
@@ -80,7 +79,7 @@ def learnt(target, lead, every):
     capacity = np.full(shape, 4.0 if target == "cpu" else 4096.0)
     names = tuple(f"other-{number:02}" for number in range(shape[0]))
     past = Trace(names, START - timedelta(days=30), use * capacity, capacity, 0.05 * capacity)
-    return train_sizer(past, OperatingPoint.of(ours.LEARNT_WITH), lead=lead, every=every)
+    return train_sizer(past, LEARNT_WITH, lead=lead, every=every)
 
 
 def policies(row):

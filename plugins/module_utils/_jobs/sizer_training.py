@@ -34,6 +34,23 @@ FREE_MOMENTS = 100  # learnt from by each of the first models
 LOOP_MOMENTS = 400  # by the final one
 SETTLE_DAYS = 1  # after its start the loop does not yet see what it will see later
 
+# Of the sizers that the model learns from; those that use it may run at another point.
+LEARNT_WITH = OperatingPoint(
+    violation=1.0,
+    unserved=45.0,
+    resize=0.01,
+    ledger=1.0,
+    at_ease=0.5,
+    whole_from=0.95,
+    jump=2.4,
+    peak=1.0,
+    step=0.1,
+    most=0.6,
+    half_life_h=29.0,
+    beyond=1.15,
+    again=12,
+)
+
 
 @dataclass(frozen=True)
 class Trained:

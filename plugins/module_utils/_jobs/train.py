@@ -26,7 +26,7 @@ from .loss import realised_loss
 from .models import PPM_PERCENT, decimals, libraries, wanted_here
 from .recorded import known_part, recorded
 from .sizer import OperatingPoint
-from .sizer_training import train_sizer
+from .sizer_training import LEARNT_WITH, train_sizer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,22 +35,6 @@ if TYPE_CHECKING:
     from .context import Context
     from .recorded import Recorded
 
-# What the sizers are run with that the model learns from, and those that use it; prices as in _plan/price.py.
-POINT = OperatingPoint(
-    violation=1.0,
-    unserved=45.0,
-    resize=0.01,
-    ledger=1.0,
-    at_ease=0.5,
-    whole_from=0.95,
-    jump=2.4,
-    peak=1.0,
-    step=0.1,
-    most=0.6,
-    half_life_h=29.0,
-    beyond=1.15,
-    again=12,
-)
 UNTRAINED = "forecast.untrained"  # a young or small fleet is no failure of a schedule
 _NOTHING: dict[str, Any] = {"model": "", "status": "", "vms": 0, "rows": 0, "start": "", "end": "", "rejected": {}}
 
@@ -112,8 +96,8 @@ def train(
 ) -> Result:
     """Train a model for each metric whose newest is ``due_days`` old, or foreign by now, and register it.
 
-    Of more than ``most_vms`` a sample is learnt from, always the same one. ``point`` replaces numbers of POINT. The
-    same telemetry, options and libraries give the same digest. Too little telemetry is told, not raised. Raises
+    Of more than ``most_vms`` a sample is learnt from, always the same one. ``point`` replaces numbers of LEARNT_WITH.
+    The same telemetry, options and libraries give the same digest. Too little telemetry is told, not raised. Raises
     ``model.request``, ``artifact.*``, ``series.*``, ``store.*``.
     """
     course.check()
@@ -250,7 +234,7 @@ def _due(context: Context, known: Sequence[Version], *, due_days: int) -> bool:
 
 
 def _point(numbers: Mapping[str, float]) -> OperatingPoint:
-    known = asdict(POINT)
+    known = asdict(LEARNT_WITH)
     unknown = sorted(set(numbers) - set(known))
     if unknown:
         raise _bad(f"The operating point has no number {', '.join(unknown)}.")

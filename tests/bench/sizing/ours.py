@@ -6,30 +6,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import asdict
 
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer import OperatingPoint, Sizer
-from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer_training import Trained, train_sizer
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer_training import (
+    LEARNT_WITH,
+    Trained,
+    train_sizer,
+)
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.loop import Policy
 
 from .policy import Context, Point, Span
 
 NAME = "headroom"
-# Of the sizers that the model learns from; a tuner varies the point of the sizer that uses it.
-LEARNT_WITH: Point = {
-    "violation": 1.0,
-    "unserved": 45.0,
-    "resize": 0.01,
-    "ledger": 1.0,
-    "at_ease": 0.5,
-    "whole_from": 0.95,
-    "jump": 2.4,
-    "peak": 1.0,
-    "step": 0.1,
-    "most": 0.6,
-    "half_life_h": 29.0,
-    "beyond": 1.15,
-    "again": 12,
-}
+# A tuner varies the point of the sizer that uses the model, not of those that the model learns from.
 SPANS = {
     "violation": Span(0.1, 20.0, log=True),
     "unserved": Span(8.0, 200.0, log=True),
@@ -45,7 +35,7 @@ SPANS = {
     "beyond": Span(1.0, 2.5),
     "again": Span(12, 12, whole=True),
 }
-START: Point = {**LEARNT_WITH, "unserved": 40.0, "step": 0.05}
+START: Point = {**asdict(LEARNT_WITH), "unserved": 40.0, "step": 0.05}
 
 _trained: dict[tuple[str, int, int, str], Trained] = {}
 
@@ -56,8 +46,7 @@ def trained(context: Context) -> Trained:
     content = hashlib.sha256(past.demand.tobytes() + past.capacity.tobytes()).hexdigest()
     key = (context.target, context.lead, context.every, content)
     if key not in _trained:
-        point = OperatingPoint.of(LEARNT_WITH)
-        _trained[key] = train_sizer(past, point, lead=context.lead, every=context.every)
+        _trained[key] = train_sizer(past, LEARNT_WITH, lead=context.lead, every=context.every)
     return _trained[key]
 
 

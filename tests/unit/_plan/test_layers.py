@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from datetime import timedelta
 
@@ -190,6 +191,22 @@ def test_a_size_grows_without_its_limit() -> None:
     made = planned(limited(500, vcpus=1), 1900, ELASTIC)
     assert sizes(made) == {CPU: (1, 3), LIMIT: (500, 1000)}
     assert all(one.after == () for one in made.actions)
+
+
+@pytest.mark.parametrize("limit", [0, 500, 1900, 2500, 4000])
+@pytest.mark.parametrize("upper", [100, 500, 1200, 1800, 2600, 9000])
+@pytest.mark.safety(rule=7)
+def test_in_no_order_that_heeds_after_a_limit_lies_above_its_size(limit: int, upper: int) -> None:
+    seen = snapshot([limited(limit)])
+    acts = plan(seen, forecast({CPU: upper}), ELASTIC).actions
+    for order in itertools.permutations(acts):
+        done: list[str] = []
+        for count, one in enumerate(order, start=1):
+            if not set(one.after) <= set(done):
+                break
+            done.append(one.action_id)
+            (now,) = applied(seen, order[:count]).vms
+            assert now.size(CPU_LIMIT_MILLICORES) <= now.vcpus * 1000
 
 
 @pytest.mark.parametrize("limit", [0, 500, 2500, 4000])

@@ -119,7 +119,7 @@ def test_acts_take_along_how_long_those_before_them_took(cycle: Cycle) -> None:
         apply(cycle.context(), plan=made["plan"], stop=STOP, terms=TERMS, pinned_clock=True)
     context = cycle.context()
     with context.database.transaction() as connection:
-        (lead,) = read_state(context, connection).leads_ms.items()
-    assert lead[0] == ("e", "fake.cpu_limit_millicores")
+        known = read_state(context, connection).leads_ms
+    assert list(known) == [("e", "fake.cpu_limit_millicores")]
     act = context.artifacts.get(Plan, cycle.plan(1300)["plan"]).actions[0]
-    assert act.lead_ms == lead[1]
+    assert act.lead_ms == known["e", "fake.cpu_limit_millicores"]

@@ -55,6 +55,8 @@ attributes:
     support: full
 extends_documentation_fragment:
   - headroom.fleet.attributes
+author:
+  - Headroom contributors (@headroom)
 seealso:
   - module: headroom.fleet.telemetry_collect
 """

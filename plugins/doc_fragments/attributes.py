@@ -57,3 +57,30 @@ attributes:
     description: Runs once for all hosts of a play.
     support: none
 """
+
+    # Modules that run on a hypervisor, instead of the attributes above.
+    HOST = r"""
+attributes:
+  check_mode:
+    description: Can run in check mode and say what it would change without changing it.
+    support: full
+  diff_mode:
+    description: Says what changed, or would change, in diff mode.
+    support: none
+  platform:
+    description: Where the module can run.
+    support: full
+    platforms: posix
+  async:
+    description: Can be used with the C(async) keyword.
+    support: none
+  become:
+    description: Can be used with the C(become) keywords.
+    support: full
+  connection:
+    description: Uses the connection of the host it is called for.
+    support: full
+  delegation:
+    description: Can be used with C(delegate_to).
+    support: full
+"""

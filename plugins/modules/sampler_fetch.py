@@ -37,24 +37,13 @@ options:
     type: str
 attributes:
   check_mode:
-    support: full
     details:
       - Says what it would fetch.
-  diff_mode:
-    support: none
   action:
     description: Has an action plugin, which writes the files on the controller.
-  action_group:
-    support: none
-    membership: []
-  async:
-    support: none
-  become:
-    support: full
-  connection:
     support: full
 extends_documentation_fragment:
-  - headroom.fleet.attributes
+  - headroom.fleet.attributes.host
 author:
   - Headroom contributors (@headroom)
 seealso:

@@ -12,6 +12,8 @@ from .errors import HeadroomError
 
 T = TypeVar("T")
 
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
 
 def utc_now() -> datetime:
     """The present, to the microsecond. Call it once, at the edge, and pass it on."""

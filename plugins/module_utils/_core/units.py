@@ -8,6 +8,8 @@ KIB_PER_MIB = 1024
 BYTES_PER_MIB = 2**20
 MILLICORES_PER_VCPU = 1000
 PPM = 1_000_000
+PERCENT = 100
+PPM_PER_PERCENT = PPM // PERCENT
 
 
 def ceil_div(amount: int, unit: int) -> int:

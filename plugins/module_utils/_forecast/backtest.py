@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from .._core.clock import EPOCH
 from .._core.errors import HeadroomError
 from .._core.needs import needs
 from .._core.units import PPM
@@ -21,7 +22,7 @@ from .conformal import DECIMALS, FleetErrors, corrected
 from .engines import ENGINES, Engine
 from .forecast import bound_warnings, bounded, shape_of
 from .grid import Span, level_of, past
-from .request import EPOCH, LONGEST_S, Request
+from .request import LONGEST_S, Request
 from .scores import Means, Tally
 from .select import attempt, select
 

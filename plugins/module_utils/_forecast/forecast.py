@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Optional
 
-from .._core.clock import format_utc
+from .._core.clock import EPOCH, format_utc
 from .._core.needs import needs
 from .._core.units import PPM
 from .._records.forecast import COLUMNS, JOINED_BY, TARGET_MAXIMUM, Choice
@@ -19,7 +19,7 @@ from .._records.series import METRICS
 from .conformal import FleetErrors, corrected
 from .engines import COSTLY, ENGINES, Engine
 from .grid import SECOND_US, Past, Span, level_of, past
-from .request import EPOCH, Request
+from .request import Request
 from .select import Only, Selection, Shape, attempt, select
 
 if TYPE_CHECKING:

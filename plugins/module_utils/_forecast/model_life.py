@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, Optional
 from .._core.clock import parse_utc
 from .._core.errors import HeadroomError
 from .._core.needs import needs
-from .._core.units import PPM
+from .._core.units import PPM, PPM_PER_PERCENT
 from .._records.model import CANARY, CANDIDATE, CURRENT, RETIRED, ROLLED_BACK
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def advanced(
         if number:
             move(candidate, RETIRED, f"superseded by {waiting[-1].model}")
         else:
-            move(candidate, CANARY, f"on trial for {share_ppm / 10_000:g} % of the VMs", share_ppm=share_ppm)
+            move(candidate, CANARY, f"on trial for {share_ppm / PPM_PER_PERCENT:g} % of the VMs", share_ppm=share_ppm)
     return tuple(changed)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from .._core.needs import needs
+from .._records.candidates import BELOW, SATURATED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     Doubles = npt.NDArray[np.float64]
     Floats = npt.NDArray[np.float32]
 
-SATURATED = 0.985  # of the allocation: use from here on is taken for demand that was cut off
 OVER = 1e-4  # relative: less above the allocation is rounding
 
 
@@ -55,7 +55,7 @@ def outcome(demand: Doubles, sizes: Doubles, capacity: Doubles, guard: Guard) ->
         if interval in grown:
             held = np.maximum(held, grown.pop(interval))
         wanted = demand[:, interval, None]
-        limited = held < most * (1 - 1e-6)
+        limited = held < most * BELOW
         over = limited & (wanted > held * (1 + OVER))
         violated += over
         unserved += np.where(over, wanted - held, 0.0)

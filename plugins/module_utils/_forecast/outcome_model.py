@@ -10,7 +10,6 @@ every decision; between the two it is a value, text without any code.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .._core.canonical import digest
@@ -19,6 +18,7 @@ from .._core.needs import needs
 from .._records.candidates import COUNT, Curves, Ladder, ladder
 from .features import Moment, describe
 from .outcome import Guard, outcome
+from .trees import REPRODUCIBLE, booster, library
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +37,7 @@ ROUNDS = 80
 # Shares of time are probabilities; the rest are rates with a long tail.
 OBJECTIVES = {"violated": "cross_entropy", "unserved": "poisson", "added": "poisson"}
 TREES: dict[str, Any] = {
+    **REPRODUCIBLE,
     "learning_rate": 0.1,
     "num_leaves": 31,
     "min_data_in_leaf": 500,
@@ -44,11 +45,6 @@ TREES: dict[str, Any] = {
     "bagging_fraction": 0.7,
     "bagging_freq": 1,
     "max_bin": 127,
-    # One thread, rows first: the same bytes on every machine with this version of the library.
-    "num_threads": 1,
-    "deterministic": True,
-    "force_row_wise": True,
-    "verbose": -1,
 }
 
 
@@ -146,7 +142,7 @@ def train(parts: Sequence[Examples], *, step_s: int, lead: int, seed: int) -> Ou
         trees=tuple(trees),
         seed=seed,
         rows=rows,
-        library=f"lightgbm {lightgbm.__version__}",
+        library=library(),
     )
 
 
@@ -176,12 +172,5 @@ def _predicted(text: str, values: Floats) -> Doubles:
     shape = values.shape[:2]
     if not text:
         return np.zeros(shape)
-    said = _booster(text).predict(values.reshape(-1, values.shape[2]), num_threads=1)
+    said = booster(text).predict(values.reshape(-1, values.shape[2]), num_threads=1)
     return np.asarray(np.minimum.accumulate(said.reshape(shape), axis=1))
-
-
-@lru_cache(maxsize=16)
-def _booster(text: str) -> Any:
-    with needs("lightgbm"):
-        import lightgbm
-    return lightgbm.Booster(model_str=text)

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Optional
 
 from .._core.canonical import digest
 from .._core.errors import HeadroomError
 from .._core.needs import needs
 from .quantile_features import VERSION, Clock, describe, filled, names, unfit
+from .trees import REPRODUCIBLE, booster, library
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,17 +42,13 @@ RAREST = 0.05  # one that hardly moves is still drawn now and then
 # Measured in docs/decisions/0008. The tails need larger leaves: what seldom happens is soon learnt by heart.
 ROUNDS = 100
 TREES: dict[str, Any] = {
+    **REPRODUCIBLE,
     "objective": "quantile",
     "learning_rate": 0.08,
     "feature_fraction": 0.3,
     "bagging_fraction": 0.6,
     "bagging_freq": 1,
     "max_bin": 63,
-    # One thread, rows first: the same bytes on every machine with this version of the library.
-    "num_threads": 1,
-    "deterministic": True,
-    "force_row_wise": True,
-    "verbose": -1,
 }
 MIDDLE = {"num_leaves": 127, "min_data_in_leaf": 300}
 TAIL = {"num_leaves": 31, "min_data_in_leaf": 2000}
@@ -136,8 +132,7 @@ def train(
     ``censored`` [V, T] marks what was seen at a cap. Series that fail ``unfit`` at an end are left out there. The same
     input gives the same model. Raises ``forecast.model`` where there is too little to learn from.
     """
-    with needs("lightgbm"):
-        import lightgbm
+    trainer = library()
     clock = Clock(interval_s)
     if not 1 <= steps <= clock.furthest:
         raise _unfit_model(f"Steps ahead are 1 to {clock.furthest} for an interval of {interval_s} s, not {steps}.")
@@ -155,7 +150,7 @@ def train(
         seed=seed,
         rows=len(sample.target),
         series=series,
-        library=f"lightgbm {lightgbm.__version__}",
+        library=trainer,
     )
 
 
@@ -174,7 +169,7 @@ def predict(model: Model, past: Floats, *, end: int) -> Floats:
         return value
     now = describe(filled(known[fit], clock), clock, range(1, model.steps + 1), finest=float(model.finest))
     rows = now.values.reshape(-1, now.values.shape[2])
-    residual = np.stack([_booster(trees).predict(rows, num_threads=1) for trees in model.trees], axis=-1)
+    residual = np.stack([booster(trees).predict(rows, num_threads=1) for trees in model.trees], axis=-1)
     residual = residual.reshape(len(fit), model.steps, len(model.levels))
     levels = now.last[:, None, None] + now.scale[:, None, None] * residual
     value[fit] = np.sort(np.maximum(levels, 0.0), axis=2)
@@ -184,8 +179,7 @@ def predict(model: Model, past: Floats, *, end: int) -> Floats:
 def refusal(model: Model, *, interval_s: int, steps: int, levels: Sequence[float]) -> str:
     """Why the model cannot speak of this, here; "" if it can."""
     try:
-        with needs("lightgbm"):
-            import lightgbm  # noqa: F401 - whether it is there
+        library()
     except HeadroomError as error:
         return error.message
     known = [float(level) for level in model.levels]
@@ -254,7 +248,7 @@ def _trained(sample: Sample, level: float, seed: int) -> str:
             import numpy as np
         low = np.zeros(len(free), dtype=bool)
         low[sample.bound] = (
-            _booster(trees).predict(sample.features[sample.bound], num_threads=1) < sample.target[sample.bound]
+            booster(trees).predict(sample.features[sample.bound], num_threads=1) < sample.target[sample.bound]
         )
         trees = _fitted(sample, free | low, level, seed)
     return trees
@@ -274,13 +268,6 @@ def _fitted(sample: Sample, rows: Flags, level: float, seed: int) -> str:
         params=options,
     )
     return str(lightgbm.train(options, data, ROUNDS).model_to_string())
-
-
-@lru_cache(maxsize=16)
-def _booster(trees: str) -> Any:
-    with needs("lightgbm"):
-        import lightgbm
-    return lightgbm.Booster(model_str=trees)
 
 
 def _unfit_model(why: str) -> HeadroomError:

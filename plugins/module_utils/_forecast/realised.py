@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from .._core.needs import needs
+from .._records.candidates import SATURATED
 from .grid import SECOND_US, Span, past
-from .outcome import SATURATED
 from .scores import covered, pinball
 
 if TYPE_CHECKING:

@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 
+from .._core.clock import EPOCH
 from .._core.errors import HeadroomError
 from .._records.forecast import TARGET_MAXIMUM, TARGETS
 from .._records.series import DAY_S, METRICS
 
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 LATE_S = 3600  # by so much the newest interval known may lag behind the cutoff
 MOST_STEPS = 28 * 288  # intervals ahead: four weeks of five minutes; every engine's forecast of them is held at once
 MOST_VALUES = 50_000_000  # of one forecast, VMs times metrics, steps and quantiles: about 4 GB while its table is made

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from .._core.clock import format_ms
 from .._core.errors import HeadroomError
 from .._core.needs import needs
+from .._core.units import PERCENT, PPM_PER_PERCENT
 from .._forecast.features import VERSION, names
 from .._forecast.model_life import Wanted, refuse, speakers
 from .._forecast.outcome_model import OBJECTIVES, OutcomeModel
@@ -30,7 +31,11 @@ if TYPE_CHECKING:
 
 STALE_DAYS = 35  # five weekly trainings in a row were missed
 LONGEST_S = STALE_DAYS * DAY_S
-PPM_PERCENT = 10_000
+
+
+def wrong_share(percent: int) -> tuple[bool, str]:
+    """Whether a canary cannot have this share of the VMs, and why."""
+    return not 1 <= percent <= PERCENT, f"The share of {percent} % is not between 1 and {PERCENT}."
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,7 @@ def shown(version: Version) -> dict[str, Any]:
         "metric": version.key.metric,
         "lead_s": version.key.lead_s,
         "status": version.status,
-        "share_percent": f"{version.share_ppm / PPM_PERCENT:g}",
+        "share_percent": f"{version.share_ppm / PPM_PER_PERCENT:g}",
         "since": format_ms(version.since_ms),
         "reason": version.reason,
     }

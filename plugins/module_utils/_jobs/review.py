@@ -13,9 +13,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Optional
 
 from .._core.canonical import digest
+from .._core.clock import EPOCH
 from .._core.errors import HeadroomError
 from .._core.needs import needs
-from .._core.units import PPM
+from .._core.units import PPM, PPM_PER_PERCENT
 from .._forecast.features import PAST_DAYS
 from .._forecast.model_life import (
     LEAST_DAYS,
@@ -29,7 +30,6 @@ from .._forecast.model_life import (
     of_status,
     on_trial,
 )
-from .._forecast.request import EPOCH
 from .._records.model import CANARY, CURRENT, Version
 from .._records.series import DAY_S
 from .._records.snapshot import Snapshot
@@ -37,7 +37,7 @@ from .._replay.loop import replay
 from .._store import models
 from .context import Result
 from .loss import Loss, realised_loss
-from .models import PPM_PERCENT, STALE_DAYS, load, shown
+from .models import STALE_DAYS, load, shown, wrong_share
 from .recorded import recorded
 from .sizer import Sizer, Standing
 
@@ -68,10 +68,7 @@ class Terms:
             (self.canary_days < 1, f"A trial of {self.canary_days} days is none."),
             (self.least_vms < 1, f"{self.least_vms} VMs are none to judge by."),
             (self.most_vms < self.least_vms, f"Of at most {self.most_vms} VMs there are never {self.least_vms}."),
-            (
-                not 1 <= self.share_percent <= 100,  # noqa: PLR2004 - percent
-                f"The share of {self.share_percent} % is not between 1 and 100.",
-            ),
+            wrong_share(self.share_percent),
             (self.stale_days < 1, f"{self.stale_days} days make every model stale."),
         ):
             if wrong:
@@ -104,7 +101,7 @@ def review(context: Context, terms: Terms, *, snapshot: str) -> Result:
             changes = advanced(
                 fresh,
                 verdict if stands else None,
-                share_ppm=terms.share_percent * PPM_PERCENT,
+                share_ppm=terms.share_percent * PPM_PER_PERCENT,
                 now_ms=now_ms,
             )
             for version in changes:

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .._core.clock import parse_utc
+from .._core.clock import EPOCH, parse_utc
 from .._core.errors import HeadroomError
 from .._core.needs import needs
 from .._forecast.realised import Foretold, Frame, Scores, score, truth_of
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from .._policy.sizing import SizingPolicy
     from .context import Context
 
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 US_PER_MS = 1000

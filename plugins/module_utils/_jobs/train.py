@@ -9,12 +9,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Optional
 
 from .._core.canonical import digest
-from .._core.clock import format_utc, parse_utc
+from .._core.clock import EPOCH, format_utc, parse_utc
 from .._core.errors import HeadroomError
+from .._core.units import PPM_PER_PERCENT
 from .._forecast.features import VERSION
 from .._forecast.model_life import advanced, refuse
 from .._forecast.outcome_model import ROUNDS, TREES
-from .._forecast.request import EPOCH
 from .._forecast.tree_text import essential
 from .._records.forecast import TARGET_MAXIMUM, TARGETS
 from .._records.model import CANDIDATE, METRICS, OUTCOME, ROLLED_BACK, Day, Key, Model, Version, read_model
@@ -23,7 +23,7 @@ from .._records.snapshot import Snapshot
 from .._store import models
 from .context import Result
 from .loss import realised_loss
-from .models import PPM_PERCENT, decimals, libraries, wanted_here
+from .models import decimals, libraries, wanted_here, wrong_share
 from .recorded import known_part, recorded
 from .sizer import OperatingPoint
 from .sizer_training import LEARNT_WITH, train_sizer
@@ -77,10 +77,7 @@ class Course:
             (self.most_vms < 1, f"{self.most_vms} VMs are none to learn from."),
             (not 0 <= self.seed < 2**31, f"The seed {self.seed} is not between 0 and 2^31 - 1."),
             (self.due_days < 0, f"{self.due_days} days are fewer than none."),
-            (
-                not 1 <= self.share_percent <= 100,  # noqa: PLR2004 - percent
-                f"The share of {self.share_percent} % is not between 1 and 100.",
-            ),
+            wrong_share(self.share_percent),
         ):
             if wrong:
                 raise _bad(why)
@@ -199,7 +196,7 @@ def _registered(
     """Put a model among the versions, and on trial where nobody is; where it, or one not ``known``, is there: that."""
     now_ms = round(context.now.timestamp() * 1000)
     fresh = Version(key, name, CANDIDATE, 0, made_ms=now_ms, since_ms=now_ms, reason="trained")
-    share_ppm = course.share_percent * PPM_PERCENT
+    share_ppm = course.share_percent * PPM_PER_PERCENT
     with context.database.transaction() as connection:
         there = {version.model: version for version in models.of(connection, key)}
         quicker = there.keys() - {version.model for version in known}

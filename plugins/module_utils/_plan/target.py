@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import NamedTuple, Optional
 
 from .._core.clock import parse_utc
-from .._core.units import MILLICORES_PER_VCPU, PPM, ceil_div
+from .._core.units import MILLICORES_PER_VCPU, PPM_PER_PERCENT, ceil_div
 from .._policy.settings import PROFILE_CAREFUL, Settings, Sizing
 from .._records.forecast import Choice
 from .._records.series import CPU_MILLICORES, MEMORY_USED_MIB
@@ -27,7 +27,6 @@ from .bounds import BAD_VALUE, NO_VALUE, OVER_VALUE
 
 SECONDS_PER_MINUTE = 60
 SECONDS_PER_DAY = 86400
-PPM_PER_PERCENT = PPM // 100
 
 
 @dataclass(frozen=True)

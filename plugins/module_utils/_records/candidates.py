@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     Doubles = npt.NDArray[np.float64]
     Floats = npt.NDArray[np.float32]
 
+BELOW = 1 - 1e-6  # of capacity: a size that is not below it cannot hold a VM back
+SATURATED = 0.985  # of the size: use at least that high may have been held back by it
 COUNT = 16  # K; a size between two candidates is interpolated
 LEAST = 1e-7  # an outcome below is none; logarithms are taken of it
 BEYOND_PEAK = 1.6  # the highest candidate, over the largest demand of the past looked at

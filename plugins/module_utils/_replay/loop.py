@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .._core.errors import HeadroomError
 from .._core.needs import needs
+from .._records.candidates import BELOW, SATURATED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     Integers = npt.NDArray[np.int64]
 
 Number = TypeVar("Number", bound=Any)
-
-BELOW = 1 - 1e-6  # of capacity: a size that is not below it cannot hold a VM back
-SATURATED = 0.985  # of the size: use at least that high may have been held back by it
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Optional
 
 from .._core.errors import HeadroomError
 from .._core.needs import needs
-from .loop import BELOW
+from .._records.candidates import BELOW
 
 if TYPE_CHECKING:
     import numpy as np

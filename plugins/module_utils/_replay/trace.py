@@ -10,9 +10,10 @@ to 0 and capacity. Whatever of this was needed is told as findings.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from .._core.clock import EPOCH
 from .._core.errors import HeadroomError
 from .._core.needs import needs
 
@@ -34,7 +35,6 @@ MOST_CELLS = (
     200_000_000  # VMs x intervals; an array of it is 1.6 GB. One row with a clock in 1970 would ask for far more.
 )
 US = 1_000_000
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 # What a target reads: column of capacity, of use, and what they are multiplied with to give vCPU or MiB.
 # CPU use is in percent of the capacity of the same row.

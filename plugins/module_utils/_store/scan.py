@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Optional
 
-from .._core.clock import format_utc
+from .._core.clock import EPOCH, format_utc
 from .._core.errors import HeadroomError
 from .._core.needs import needs
 from .._records.series import COLUMNS, DAY_S, METRICS, Series, interval_schema
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SECOND_US = 1_000_000
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)

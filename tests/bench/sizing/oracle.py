@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ansible_collections.headroom.fleet.plugins.module_utils._replay.loop import BELOW, Observed, Policy
+from ansible_collections.headroom.fleet.plugins.module_utils._records.candidates import BELOW
+from ansible_collections.headroom.fleet.plugins.module_utils._replay.loop import Observed, Policy
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.protocol import Slo
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.score import EXCEEDS
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.trace import Trace

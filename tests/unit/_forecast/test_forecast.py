@@ -2,65 +2,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.engines import ENGINES, engines_named
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.forecast import make_forecast
-from ansible_collections.headroom.fleet.plugins.module_utils._forecast.request import Request
-from ansible_collections.headroom.fleet.plugins.module_utils._records.forecast import COLUMNS
 from ansible_collections.headroom.fleet.plugins.module_utils._records.series import interval_schema
 from ansible_collections.headroom.fleet.plugins.module_utils._store.tables import table_bytes, table_from_bytes
 
-NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
-CPU, MEMORY = "cpu_millicores", "memory_used_mib"
-REQUEST = Request(now=NOW, metrics=(CPU,))
-WEEK = 7 * 288
-
-
-def series(mean, *, unique_id="lab/a", metric=CPU, until=NOW, maximum=None, interval_s=300):
-    """Rows that end at ``until``; a NaN mean is no row."""
-    mean = np.asarray(mean, dtype=np.float64)
-    maximum = np.full(len(mean), np.nan) if maximum is None else np.asarray(maximum, dtype=np.float64)
-    end_us = int(until.timestamp()) * 1_000_000
-    ds = end_us + np.arange(-len(mean), 0) * interval_s * 1_000_000
-    rows = pa.table(
-        {
-            "unique_id": [unique_id] * len(mean),
-            "metric": [metric] * len(mean),
-            "ds": pa.array(ds, pa.timestamp("us", "UTC")),
-            "interval_s": pa.array([interval_s] * len(mean), pa.int32()),
-            "mean": mean,
-            "p95": pa.nulls(len(mean), pa.float64()),
-            "maximum": pa.array(maximum, mask=np.isnan(maximum)),
-            "samples": pa.array([0] * len(mean), pa.int32()),
-            "coverage_ppm": pa.array([10**6] * len(mean), pa.int32()),
-        }
-    )
-    return rows.filter(pa.array(~np.isnan(mean))).cast(interval_schema())
-
-
-def noisy(level=1000.0, spread=100.0, count=4 * WEEK, seed=0):
-    return np.clip(np.random.default_rng(seed).normal(level, spread, count), 0, None)
-
-
-def made(*tables, request=REQUEST, unique_ids=(), engines=ENGINES):
-    table, choices, _unused = make_forecast(tables, request, unique_ids=unique_ids, engines=engines)
-    assert table.column_names == list(COLUMNS)
-    return table, {(choice.unique_id, choice.metric): choice for choice in choices}
-
-
-def values(table, unique_id="lab/a"):
-    """[steps, quantiles]"""
-    rows = [row["value"] for row in table.to_pylist() if row["unique_id"] == unique_id]
-    return np.array(rows).reshape(-1, len(REQUEST.quantiles))
+from .rows import CPU, MEMORY, NOW, REQUEST, WEEK, made, noisy, series, values
 
 
 def test_rows_are_one_per_step_and_quantile_in_order():
@@ -387,68 +342,3 @@ def test_a_look_back_of_a_whole_cycle_knows_it_though_the_newest_interval_is_lat
     rows = series(noisy(count=5 * WEEK), until=NOW - late)
     _unused, choices = made(rows, request=replace(REQUEST, now=NOW + timedelta(seconds=90)))
     assert 28 * 86400 <= choices["lab/a", CPU].history_s <= 28 * 86400 + 3600
-
-
-BAD = {
-    "quantile above one": {"quantiles": ("0.5", "1.5")},
-    "quantiles descend": {"quantiles": ("0.9", "0.5")},
-    "quantile twice": {"quantiles": ("0.5", "0.50")},
-    "no number": {"quantiles": ("p95",)},
-    "NaN": {"quantiles": ("nan",)},
-    "none": {"quantiles": ()},
-    "unknown metric": {"metrics": ("cpu",)},
-    "no metric": {"metrics": ()},
-    "unknown target": {"target": "median"},
-    "horizon": {"horizon_s": 400},
-    "no horizon": {"horizon_s": 0},
-    "interval finer than telemetry": {"interval_s": 60},
-    "interval and day": {"interval_s": 1500 * 7, "horizon_s": 1500 * 7},
-    "interval zero": {"interval_s": 0},
-    "lead": {"lead_s": 100},
-    "negative lead": {"lead_s": -300},
-    "history": {"history_s": 0},
-    "history beyond all time": {"history_s": 10**12},
-    "lead beyond all time": {"lead_s": 300 * 10**9},
-    "a step too far": {"horizon_s": 28 * 86400, "lead_s": 300},
-    "fewer than no VMs": {"costly_vms": -1},
-    "naive time": {"now": datetime(2026, 3, 2)},  # noqa: DTZ001
-}
-
-
-@pytest.mark.parametrize("change", BAD.values(), ids=BAD.keys())
-def test_a_request_that_makes_no_sense_is_one_error(change):
-    with pytest.raises(HeadroomError) as caught:
-        made(series(noisy()), request=replace(REQUEST, **change))
-    assert caught.value.code == "forecast.request"
-
-
-def test_more_values_than_memory_holds_are_refused_before_anything_is_read():
-    request = replace(REQUEST, horizon_s=28 * 86400, interval_s=3600)
-    with pytest.raises(HeadroomError, match="100000 VMs these are 201600000 values") as caught:
-        make_forecast(iter(lambda: pytest.fail("a table was taken"), None), request, unique_ids=["lab/a"] * 100_000)
-    assert caught.value.code == "forecast.request"
-
-
-def changed(column, value, place=7):
-    rows = series(noisy(count=20), maximum=noisy(count=20) + 500)
-    cells = rows[column].to_pylist()
-    cells[place] = value
-    return rows.set_column(rows.column_names.index(column), column, pa.array(cells, rows[column].type))
-
-
-BAD_ROWS = {
-    "another interval": series(noisy(count=100), interval_s=900),
-    "negative mean": changed("mean", -1.0),
-    "negative maximum": changed("maximum", -1.0),
-    "NaN": changed("mean", math.nan),
-    "NaN maximum": changed("maximum", math.nan),
-    "infinite": changed("maximum", math.inf),
-    "one time twice": pa.concat_tables([series([1.0, 2.0]), series([2.0])]),
-}
-
-
-@pytest.mark.parametrize("rows", BAD_ROWS.values(), ids=BAD_ROWS.keys())
-def test_rows_that_make_no_sense_are_one_error(rows):
-    with pytest.raises(HeadroomError) as caught:
-        made(rows)
-    assert caught.value.code == "forecast.rows"

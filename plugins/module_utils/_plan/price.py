@@ -57,11 +57,13 @@ def cheapest(
 ) -> Doubles:
     """The size [V] of the lowest cost; ``ordered`` [V], NaN where none is, stays where a change does not pay.
 
-    ``headroom`` [V] is a share added to what is chosen anew, ``granule`` what every size is a multiple of (0: none).
+    ``headroom`` [V] is a share of a size beyond what its outcomes are expected of; ``granule`` is what every size is a
+    multiple of (0: none).
     """
     with needs("numpy"):
         import numpy as np
-    sizes = curves.ladder.between(PER_RUNG)
+    more = (1 + headroom)[:, None]
+    sizes = curves.ladder.between(PER_RUNG) * more
     if granule:
         sizes = np.ceil(sizes / granule - 1e-9) * granule
     sizes = np.minimum(sizes, capacity[:, None])
@@ -69,7 +71,7 @@ def cheapest(
     root = np.sqrt(capacity)
 
     def cost(of: Doubles) -> Doubles:
-        violated, unserved, added = curves.at(of)
+        violated, unserved, added = curves.at(of / more)
         served = (prices.violation * root * factor)[:, None] * violated
         served += (prices.unserved * capacity * factor)[:, None] * unserved
         return np.asarray(of + added * capacity[:, None] + served)
@@ -77,10 +79,8 @@ def cheapest(
     costs = cost(sizes)
     rows = np.arange(len(capacity))
     best = costs.argmin(axis=1)
-    chosen = sizes[rows, best] * (1 + headroom)
+    chosen = sizes[rows, best]
     chosen = np.where(chosen > prices.whole_from * capacity, capacity, chosen)
-    if granule:
-        chosen = np.minimum(np.ceil(chosen / granule - 1e-9) * granule, capacity)
     kept = np.nan_to_num(ordered, nan=np.inf)
     known = (kept >= sizes[:, 0]) & (kept <= sizes[:, -1])
     stay = cost(np.where(known, kept, sizes[:, 0])[:, None])[:, 0] <= costs[rows, best] + prices.resize * root

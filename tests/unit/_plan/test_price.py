@@ -69,8 +69,14 @@ def test_a_size_outside_the_ladder_is_left():
     assert chosen(ordered=8.0, resize=0.5) < 8.0
 
 
-def test_headroom_is_added_to_what_is_chosen_anew():
-    assert chosen(headroom=0.25) == pytest.approx(chosen() * 1.25)
+def test_headroom_makes_of_every_size_a_larger_one():
+    """Of five quarters of a size as much is expected as of the size itself, and they cost more."""
+    assert chosen() * 1.15 < chosen(headroom=0.25) <= chosen() * 1.25
+
+
+def test_headroom_that_fits_into_the_granule_costs_nothing():
+    whole = chosen(granule=1.0)
+    assert chosen(granule=1.0, headroom=0.02) == whole
 
 
 def test_near_capacity_all_of_it_is_kept():

@@ -116,6 +116,13 @@ resources:
         and its C(engine_reason), C(history_s) and C(coverage_percent) of what is known, C(observed_until), and the
         C(recent_maximum) of its last hour.
       type: dict
+    service:
+      description: Of a size chosen by price, the C(size), the C(model) that spoke and the C(lead_s) of its acts. The
+        share of time with too little, in millionths, is C(violated_ppm) as expected of that size, C(spent_ppm) in the
+        past, and C(budget_ppm) as the policy allows. C(price_ppm) says how dear service is by now, in millionths of
+        what it costs a VM at ease, and C(more_ppm) what one C(unit) more costs beyond what it saves, in millionths of
+        that unit. Empty where no model spoke.
+      type: dict
     action:
       description: The act; empty where there is none.
       type: dict

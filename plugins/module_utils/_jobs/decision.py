@@ -13,7 +13,7 @@ from .._plan.explain import act_line, decisions_of, verdict_lines
 from .._plan.target import DEMANDS, SECONDS_PER_DAY
 from .._policy.explain import explain_settings
 from .._policy.sizing import SizingPolicy, load_policy
-from .._records.codec import Artifact, check_schema, decode_artifact
+from .._records.codec import Artifact, check_schema, decode_artifact, encode
 from .._records.forecast import Forecast
 from .._records.plan import Decision, Plan
 from .._records.receipt import FAILED, OWED
@@ -93,6 +93,7 @@ def decision(context: Context, *, vm: str, plan: str = "") -> Result:
             "size_wanted": one.size_wanted,
             "policy": _policy_line(made, one, lines),
             "demand": _demand(one, choices, quantiles),
+            "service": encode(one.service) or {},
             "action": _action(action) if action else {},
             "approvals": _approvals(one, given, now_ms=round(context.now.timestamp() * MS_PER_S)),
             "journal": [_act(entry) for entry in acts if (entry.plan, entry.action_id) == (digest, one.action_id)],

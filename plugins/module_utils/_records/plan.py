@@ -21,6 +21,25 @@ PURPOSE_ROLLBACK = "rollback"
 
 
 @dataclass(frozen=True)
+class Service:
+    """What a size chosen by price is expected to come to, and what service costs its VM by now.
+
+    Shares of time are those in which the VM gets too little.
+    """
+
+    model: str  # digest of the outcome model that spoke
+    lead_s: int  # from the decision to when its act holds, as that model takes it
+    size: int  # the cheapest
+    violated_ppm: int  # share of the time expected at that size, until the next decision holds
+    spent_ppm: int  # share of the past
+    budget_ppm: int  # share that the policy allows
+    price_ppm: int  # times which service costs what it would for a VM at ease
+    unit: int  # of the resource: what one more is
+    # What one unit more costs beyond what it saves, in shares of that unit; below 0: it saves more. None: no room.
+    more_ppm: Optional[int] = None
+
+
+@dataclass(frozen=True)
 class Decision:
     """Why, or why not: one VM and one resource."""
 
@@ -35,6 +54,7 @@ class Decision:
     size_wanted: int
     upper: Optional[int] = None  # upper bound of the forecast that counted, in the metric's unit
     action_id: str = ""
+    service: Optional[Service] = None  # None: no outcome model spoke, the upper bound decided alone
 
 
 @dataclass(frozen=True)

@@ -70,20 +70,9 @@ class Judge:
     def _decide(
         self, vm: VM, layer: Layer, settings: Settings, whole: Optional[Against], index: int
     ) -> Union[Decision, Proposal]:
-        resource, sizing = layer.resource, layer.sizing
-        metric = DEMANDS[resource].metric
-        upper = self.bounds.upper(vm.unique_id, metric=metric, quantile=sizing.quantile)
-        granule = common_granule(vm, resource, sizing)
-        wanted = wanted_size(
-            resource,
-            size=layer.size,
-            granule=granule,
-            upper=upper,
-            choice=self.choices.get((vm.unique_id, metric)),
-            sizing=sizing,
-            settings=settings,
-            clock=self.clock,
-        )
+        resource = layer.resource
+        granule = common_granule(vm, resource, layer.sizing)
+        wanted, upper = self.wish(vm, layer, settings, granule=granule)
         wanted = brought_down(layer, wanted)
         if whole is not None:
             return _stay(vm, resource, wanted, upper, whole)
@@ -91,6 +80,22 @@ class Judge:
             return _stay(vm, resource, wanted, upper, Against(wanted.code, wanted.reason, wanted.line, refused=False))
         found = self._propose(vm, layer, settings, wanted=wanted, granule=granule, upper=upper, index=index)
         return found if isinstance(found, Proposal) else _stay(vm, resource, wanted, upper, found)
+
+    def wish(self, vm: VM, layer: Layer, settings: Settings, *, granule: int) -> tuple[Wanted, int]:
+        """What is wanted of a layer, and the demand that says so in the metric's unit; below 0: none is known."""
+        metric = DEMANDS[layer.resource].metric
+        upper = self.bounds.upper(vm.unique_id, metric=metric, quantile=layer.sizing.quantile)
+        wanted = wanted_size(
+            layer.resource,
+            size=layer.size,
+            granule=granule,
+            upper=upper,
+            choice=self.choices.get((vm.unique_id, metric)),
+            sizing=layer.sizing,
+            settings=settings,
+            clock=self.clock,
+        )
+        return wanted, upper
 
     def _propose(
         self, vm: VM, layer: Layer, settings: Settings, *, wanted: Wanted, granule: int, upper: int, index: int

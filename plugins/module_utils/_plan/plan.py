@@ -68,7 +68,29 @@ def make_plan(
     for unique_id in ids:
         vm = known.get(unique_id)
         answers.extend(judge.decide(vm, first=len(answers)) if vm else _not_seen(unique_id, snapshot))
-    placed, refused = arrange([one for one in answers if isinstance(one, Proposal)], judge.ledger)
+    actions, decisions = settled(answers, judge.ledger)
+    return Plan(
+        made_at=format_utc(now),
+        expires_at=format_utc(until),
+        scope=tuple(ids),
+        purpose=PURPOSE_SIZE,
+        policy=policy_digest,
+        snapshot=snapshot_digest,
+        forecast=forecast_digest if forecast else "",
+        budget=policy.budget,
+        actions=actions,
+        decisions=decisions,
+        warnings=_warnings(snapshot, forecast, judge, [known[one] for one in ids if one in known]),
+        ha_reserve_hosts=judge.ledger.reserves,
+        policy_name=PurePath(policy.name).name,
+    )
+
+
+def settled(
+    answers: Sequence[Union[Decision, Proposal]], ledger: Ledger
+) -> tuple[tuple[Action, ...], tuple[Decision, ...]]:
+    """Give out the room: the acts in the order of the plan, and what each answer came to."""
+    placed, refused = arrange([one for one in answers if isinstance(one, Proposal)], ledger)
     actions = build_actions(placed)
     acts = {one.proposal.decision: (one, action) for one, action in zip(placed, actions)}
 
@@ -83,21 +105,7 @@ def make_plan(
             answer, verdict=ACT, code=answer.code, reason=one.reason, line=answer.line, action_id=action.action_id
         )
 
-    return Plan(
-        made_at=format_utc(now),
-        expires_at=format_utc(until),
-        scope=tuple(ids),
-        purpose=PURPOSE_SIZE,
-        policy=policy_digest,
-        snapshot=snapshot_digest,
-        forecast=forecast_digest if forecast else "",
-        budget=policy.budget,
-        actions=actions,
-        decisions=tuple(settle(index, answer) for index, answer in enumerate(answers)),
-        warnings=_warnings(snapshot, forecast, judge, [known[one] for one in ids if one in known]),
-        ha_reserve_hosts=judge.ledger.reserves,
-        policy_name=PurePath(policy.name).name,
-    )
+    return actions, tuple(settle(index, answer) for index, answer in enumerate(answers))
 
 
 def build_actions(placed: Sequence[Placed]) -> tuple[Action, ...]:

@@ -9,7 +9,7 @@ average would hide a VM that starves.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 from .._core.needs import needs
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Doubles = npt.NDArray[np.float64]
 
-BUDGET = 0.01  # share of time that a VM may be violated
+BUDGET = 0.01  # share of time that a VM may be violated, where nobody says another
 PER_RUNG = 4  # sizes looked at between two candidates
 LEAST_PRICE, MOST_PRICE = -1.0, 4.0  # logarithms of the factor that a ledger puts on the prices of service
 
@@ -38,11 +38,26 @@ class Prices:
     whole_from: float  # share of capacity from which a VM keeps all of it
 
 
-def pressure(spent: Doubles, prices: Prices) -> Doubles:
-    """Factor [V] on the prices of service of VMs that were violated this share of the time [V]."""
+def pressure(spent: Doubles, prices: Prices, *, budget: Union[float, Doubles] = BUDGET) -> Doubles:
+    """Factor [V] on the prices of service of VMs that were violated this share of the time [V], and may be ``budget``."""
     with needs("numpy"):
         import numpy as np
-    return np.asarray(np.exp(np.clip(prices.ledger * (spent / BUDGET - prices.at_ease), LEAST_PRICE, MOST_PRICE)))
+    return np.asarray(np.exp(np.clip(prices.ledger * (spent / budget - prices.at_ease), LEAST_PRICE, MOST_PRICE)))
+
+
+def cost(
+    curves: Curves, sizes: Doubles, *, capacity: Doubles, headroom: Doubles, factor: Doubles, prices: Prices
+) -> Doubles:
+    """What it costs [V, N] to hold these sizes [V, N]; ``factor`` [V] as ``pressure`` gives it.
+
+    ``headroom`` [V] is a share of a size beyond what its outcomes are expected of.
+    """
+    with needs("numpy"):
+        import numpy as np
+    violated, unserved, added = curves.at(sizes / (1 + headroom)[:, None])
+    served = (prices.violation * np.sqrt(capacity) * factor)[:, None] * violated
+    served += (prices.unserved * capacity * factor)[:, None] * unserved
+    return np.asarray(sizes + added * capacity[:, None] + served)
 
 
 def cheapest(
@@ -54,34 +69,30 @@ def cheapest(
     headroom: Doubles,
     granule: float,
     prices: Prices,
+    budget: Union[float, Doubles] = BUDGET,
 ) -> Doubles:
     """The size [V] of the lowest cost; ``ordered`` [V], NaN where none is, stays where a change does not pay.
 
-    ``headroom`` [V] is a share of a size beyond what its outcomes are expected of; ``granule`` is what every size is a
-    multiple of (0: none).
+    ``granule`` is what every size is a multiple of (0: none); the others as for ``cost``.
     """
     with needs("numpy"):
         import numpy as np
-    more = (1 + headroom)[:, None]
-    sizes = curves.ladder.between(PER_RUNG) * more
+    sizes = curves.ladder.between(PER_RUNG) * (1 + headroom)[:, None]
     if granule:
         sizes = np.ceil(sizes / granule - 1e-9) * granule
     sizes = np.minimum(sizes, capacity[:, None])
-    factor = pressure(spent, prices)
-    root = np.sqrt(capacity)
+    factor = pressure(spent, prices, budget=budget)
 
-    def cost(of: Doubles) -> Doubles:
-        violated, unserved, added = curves.at(of / more)
-        served = (prices.violation * root * factor)[:, None] * violated
-        served += (prices.unserved * capacity * factor)[:, None] * unserved
-        return np.asarray(of + added * capacity[:, None] + served)
+    def costs(of: Doubles) -> Doubles:
+        return cost(curves, of, capacity=capacity, headroom=headroom, factor=factor, prices=prices)
 
-    costs = cost(sizes)
+    of_all = costs(sizes)
     rows = np.arange(len(capacity))
-    best = costs.argmin(axis=1)
+    best = of_all.argmin(axis=1)
     chosen = sizes[rows, best]
     chosen = np.where(chosen > prices.whole_from * capacity, capacity, chosen)
     kept = np.nan_to_num(ordered, nan=np.inf)
     known = (kept >= sizes[:, 0]) & (kept <= sizes[:, -1])
-    stay = cost(np.where(known, kept, sizes[:, 0])[:, None])[:, 0] <= costs[rows, best] + prices.resize * root
+    change = prices.resize * np.sqrt(capacity)
+    stay = costs(np.where(known, kept, sizes[:, 0])[:, None])[:, 0] <= of_all[rows, best] + change
     return np.where(known & stay, kept, chosen)

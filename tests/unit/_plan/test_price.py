@@ -54,6 +54,10 @@ def test_who_has_spent_the_budget_pays_more_and_is_given_more():
     assert chosen(spent=0.0) < chosen(spent=0.01) < chosen(spent=0.02)
 
 
+def test_a_larger_budget_is_spent_more_slowly():
+    assert pressure(np.array([0.02]), PRICES, budget=np.array([0.04])) == pytest.approx([1.0])
+
+
 def test_the_price_of_a_ledger_is_bounded():
     assert pressure(np.array([0.0, 1.0]), replace(PRICES, ledger=3.0)) == pytest.approx([np.exp(-1.0), np.exp(4.0)])
 

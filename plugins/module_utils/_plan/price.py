@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Union
 
 from .._core.needs import needs
+from .._records.candidates import BELOW
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +58,8 @@ def cost(
     violated, unserved, added = curves.at(sizes / (1 + headroom)[:, None])
     served = (prices.violation * np.sqrt(capacity) * factor)[:, None] * violated
     served += (prices.unserved * capacity * factor)[:, None] * unserved
-    return np.asarray(sizes + added * capacity[:, None] + served)
+    short = sizes < capacity[:, None] * BELOW  # at its capacity nothing holds a VM back
+    return np.asarray(sizes + short * (added * capacity[:, None] + served))
 
 
 def cheapest(

@@ -92,3 +92,9 @@ def test_sizes_are_multiples_of_the_granule():
     size = chosen(granule=1.0)
     assert size == round(size) >= 1
     assert chosen(granule=1.0, headroom=0.3) == round(chosen(granule=1.0, headroom=0.3))
+
+
+def test_at_its_capacity_nothing_holds_a_vm_back():
+    """Whatever headroom would want on top of it."""
+    assert chosen(headroom=4.0, violation=1e6) == 8.0
+    assert chosen(curves(chance=0.0), headroom=4.0) < 8.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional, TypeVar
 
 from .._core.needs import needs
 from .._records.candidates import COUNT, Ladder
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     Doubles = npt.NDArray[np.float64]
     Floats = npt.NDArray[np.float32]
     Feature = tuple[str, npt.NDArray[Any]]  # name; values, [V, K] or [V, 1]
+
+Number = TypeVar("Number", bound=Any)
 
 VERSION = 1  # raised whenever a column comes to mean something else: a model of another version is foreign
 HOUR_S = 3600
@@ -94,29 +96,31 @@ def _exceedances(moment: Moment, ladder: Ladder) -> Iterator[Feature]:
     hour, day = moment.hour, moment.day
     demand = moment.demand[:, -PAST_DAYS * day :]
     exceeded = ladder.exceeded(demand)
-    total = np.zeros((len(demand), COUNT))
-    newer = 0
-    for hours in WINDOWS_H:
-        end = exceeded.shape[1] - newer
-        newer = hours * hour
-        total += _above(exceeded[:, -newer:end])
-        yield f"exceeded_{hours}h", np.log1p(2000 * total / newer)
-    peaks = exceeded.reshape(len(exceeded), -1, hour).max(axis=2)
+    hourly = _sliding(exceeded, hour)
+    peaks = hourly[:, ::hour]
+    above = {0: np.zeros((len(demand), COUNT))}
+    for newer, hours in zip((0, *WINDOWS_H), WINDOWS_H):
+        end = exceeded.shape[1] - newer * hour
+        above[hours] = above[newer] + _above(exceeded[:, -hours * hour : end])
+        yield f"exceeded_{hours}h", np.log1p(2000 * above[hours] / (hours * hour))
     yield "exceeded_hours_24h", _above(peaks[:, -24:])
     yield "exceeded_hours_7d", np.log1p(_above(peaks))
     landing = demand.shape[1] + moment.lead
     slots = np.stack([_slot(exceeded, landing - days * day, hour) for days in range(1, PAST_DAYS + 1)], axis=1)
     yield "exceeded_slots_3d", _above(slots[:, :3])
     yield "exceeded_slots_7d", _above(slots)
-    onsets = _onsets(exceeded)
-    yield "onsets_7d", np.log1p(onsets)
-    yield "onsets_24h", np.log1p(_onsets(exceeded[:, -day:]))
-    newest = np.maximum.accumulate(exceeded[:, ::-1], axis=1)
-    yield "since_exceeded", np.log1p(newest.shape[1] - _above(newest))
-    for name, share, count in _recurrences(exceeded, moment):
+    # A burst begins where a candidate is exceeded that was not exceeded just before.
+    again = np.minimum(exceeded[:, 1:], exceeded[:, :-1])
+    again_24h = _above(again[:, -day + 1 :])
+    again_7d = again_24h + _above(again[:, : -day + 1])
+    yield "onsets_7d", np.log1p(above[24 * PAST_DAYS] - _above(exceeded[:, :1]) - again_7d)
+    yield "onsets_24h", np.log1p(above[24] - _above(exceeded[:, -day : -day + 1]) - again_24h)
+    yield "since_exceeded", np.log1p(_since(exceeded, peaks, hour))
+    for name, share, count in _recurrences(exceeded, hourly, moment):
         yield f"recurs_{name}", share
         yield f"alike_{name}", np.log1p(count)[:, None]
-    yield "excess_24h", np.log(_excess(demand[:, -day:], exceeded[:, -day:], ladder) / ladder.sizes + LEAST_LEVEL)
+    excess = _excess(demand[:, -day:], exceeded[:, -day:], above[24], ladder)
+    yield "excess_24h", np.log(excess / ladder.sizes + LEAST_LEVEL)
 
 
 def _levels(moment: Moment, ladder: Ladder) -> Iterator[Feature]:
@@ -129,7 +133,7 @@ def _levels(moment: Moment, ladder: Ladder) -> Iterator[Feature]:
     landing = demand.shape[1] + moment.lead
     ordered = np.sort(newest, axis=1)
     wide = [_slot(demand, landing - days * day - hour // 2, 2 * hour) for days in range(1, PAST_DAYS)]
-    peaks = demand.reshape(len(demand), -1, hour).max(axis=2)
+    peaks = _sliding(demand, hour)[:, ::hour]
     change = np.abs(np.diff(newest, axis=1))
     levels = {
         **{f"slot_{days}d": _slot(demand, landing - days * day, hour) for days in SLOT_DAYS},
@@ -175,32 +179,42 @@ def _calendar(moment: Moment, ladder: Ladder) -> Iterator[Feature]:
 
 def _above(exceeded: Bins) -> Doubles:
     """How many of the values [V, T], given as the number of candidates they exceed, exceed each candidate: [V, K]."""
+    return _suffix(_counted(exceeded, COUNT + 1))
+
+
+def _since(exceeded: Bins, peaks: Bins, hour: int) -> Doubles:
+    """For how many intervals each candidate was not exceeded [V, K]: by the hour, then within the hour where it was."""
     with needs("numpy"):
         import numpy as np
-    return _suffix(np.bincount(_cells(exceeded), minlength=len(exceeded) * (COUNT + 1)), len(exceeded))
+    hours = peaks.shape[1] - _above(np.maximum.accumulate(peaks[:, ::-1], axis=1))
+    newest_first = exceeded[:, ::-1].reshape(len(exceeded), -1, hour)
+    where = np.minimum(hours, peaks.shape[1] - 1).astype(np.int64)[:, :, None]
+    within = np.take_along_axis(newest_first, where, axis=1) > np.arange(COUNT)[:, None]
+    return np.asarray(hours * hour + within.argmax(axis=2))
 
 
-def _recurrences(exceeded: Bins, moment: Moment) -> Iterator[tuple[str, Doubles, Doubles]]:
+def _recurrences(exceeded: Bins, hourly: Bins, moment: Moment) -> Iterator[tuple[str, Doubles, Doubles]]:
     """How often what followed moments like this one exceeded each candidate [V, K], and how many there were [V].
 
     Moments are alike where the last interval, or the last hour, stood within a rung of the ladder.
     """
     with needs("numpy"):
         import numpy as np
-    hour, lead = moment.hour, moment.lead
-    hourly = _sliding(exceeded, hour)  # [V, T - hour + 1], the maximum of an hour by its first column
-    after = hourly[:, hour + lead :]  # of the hour that begins lead after an hour's end
-    moments = after.shape[1]
-    for name, state in (("last", exceeded[:, hour - 1 :]), ("1h", hourly)):
-        now = state[:, -1, None].astype(np.int16)
-        alike = np.abs(state[:, :moments] - now) <= 1
-        count = np.count_nonzero(alike, axis=1)
-        cells = np.bincount(_cells(after), weights=alike.ravel(), minlength=len(after) * (COUNT + 1))
-        yield name, _suffix(cells, len(after)) / (count + 1.0)[:, None], count
+    after = hourly[:, moment.hour + moment.lead :]  # of the hour that begins lead after an hour's end
+
+    def alike(state: Bins) -> Bins:
+        """1 where it was; the difference wraps around below 0."""
+        return np.asarray((state[:, : after.shape[1]] - (state[:, -1:] - 1) <= 2).view(np.uint8))
+
+    kind = alike(exceeded[:, moment.hour - 1 :]) + 2 * alike(hourly)
+    cells = _counted(after + (COUNT + 1) * kind, 4 * (COUNT + 1)).reshape(-1, 2, 2, COUNT + 1)
+    for name, of_kind in (("last", cells[:, :, 1].sum(axis=1)), ("1h", cells[:, 1].sum(axis=1))):
+        count = of_kind.sum(axis=1)
+        yield name, _suffix(of_kind) / (count + 1.0)[:, None], count
 
 
-def _sliding(values: Bins, width: int) -> Bins:
-    """Maximum of each ``width`` neighbours: [V, T - width + 1]."""
+def _sliding(values: npt.NDArray[Number], width: int) -> npt.NDArray[Number]:
+    """Maximum of each ``width`` neighbours, by the first of them: [V, T - width + 1]."""
     with needs("numpy"):
         import numpy as np
     done = 1
@@ -211,35 +225,27 @@ def _sliding(values: Bins, width: int) -> Bins:
     return values
 
 
-def _onsets(exceeded: Bins) -> Doubles:
-    """How often demand rose above each candidate: [V, K]."""
-    with needs("numpy"):
-        import numpy as np
-    both = np.minimum(exceeded[:, 1:], exceeded[:, :-1])  # exceeded before already
-    return _above(exceeded[:, 1:]) - _above(np.asarray(both))
-
-
-def _excess(demand: Floats, exceeded: Bins, ladder: Ladder) -> Doubles:
+def _excess(demand: Floats, exceeded: Bins, above: Doubles, ladder: Ladder) -> Doubles:
     """Mean demand beyond each candidate: [V, K]."""
     with needs("numpy"):
         import numpy as np
-    cells = np.bincount(_cells(exceeded), weights=demand.ravel(), minlength=len(demand) * (COUNT + 1))
-    beyond = _suffix(cells, len(demand)) - _above(exceeded) * ladder.sizes
+    beyond = _suffix(_counted(exceeded, COUNT + 1, weights=demand.ravel())) - above * ladder.sizes
     return np.asarray(np.maximum(beyond, 0.0) / demand.shape[1])
 
 
-def _cells(exceeded: Bins) -> npt.NDArray[Any]:
+def _counted(numbers: Bins, below: int, weights: Optional[Floats] = None) -> npt.NDArray[Any]:
+    """How often each number from 0 to ``below`` - 1 stands in each row, or the weights of those: [V, below]."""
     with needs("numpy"):
         import numpy as np
-    return (exceeded + np.arange(len(exceeded), dtype=np.int64)[:, None] * (COUNT + 1)).ravel()
+    rows = np.arange(0, len(numbers) * below, below)
+    return np.bincount((numbers + rows[:, None]).ravel(), weights, len(rows) * below).reshape(-1, below)
 
 
-def _suffix(cells: npt.NDArray[Any], vms: int) -> Doubles:
-    """From what fell on each number of candidates exceeded, [V * (K + 1)], to what exceeds each candidate, [V, K]."""
+def _suffix(counts: npt.NDArray[Any]) -> Doubles:
+    """From what fell on each number of candidates exceeded, [V, K + 1], to what exceeds each candidate, [V, K]."""
     with needs("numpy"):
         import numpy as np
-    of_vm = cells.reshape(vms, COUNT + 1)[:, ::-1]
-    return np.asarray(np.cumsum(of_vm, axis=1)[:, COUNT - 1 :: -1], dtype=np.float64)
+    return np.asarray(np.cumsum(counts[:, ::-1], axis=1)[:, COUNT - 1 :: -1], dtype=np.float64)
 
 
 def _slot(values: npt.NDArray[Any], first: int, count: int) -> npt.NDArray[Any]:

@@ -22,7 +22,7 @@ NAME = "headroom"
 # A tuner varies the point of the sizer that uses the model, not of those that the model learns from.
 SPANS = {
     "violation": Span(0.1, 20.0, log=True),
-    "unserved": Span(8.0, 200.0, log=True),
+    "unserved": Span(4.0, 200.0, log=True),
     "resize": Span(0.001, 0.5, log=True),
     "ledger": Span(0.0, 4.0),
     "at_ease": Span(0.0, 1.0),

@@ -11,5 +11,6 @@ class ActionModule(ControllerAction):
         "plan": ("headroom_plan",),
         "receipt": ("headroom_receipt",),
         "snapshot": ("headroom_snapshot",),
+        "backtest": ("headroom_backtest",),
     }
     PATHS = ("html", "markdown", "metrics")

@@ -10,7 +10,8 @@ short_description: Write the report of a run as a page, as Markdown and as metri
 version_added: 0.1.0
 description:
   - Tells who grows, who shrinks, who stays and why, with the forecast against recent use, what that gives back and
-    costs, where use ran into a limit, how the last apply ended, which rollbacks are owed, what is left of the budget,
+    costs, what of each error budget is spent and what service is priced at, where use ran into a limit, how good the
+    forecasts were, which models speak, how the last apply ended, which rollbacks are owed, what is left of the budget,
     and how much of the fleet is known.
   - The page is one HTML file that loads nothing from anywhere. The metrics are for the textfile collector of
     Prometheus' node_exporter; the time of the last success outlives a run that failed, for it is carried over from
@@ -32,6 +33,12 @@ options:
     description:
       - Digest of a snapshot, for a run that made no plan.
       - Taken from the variable C(headroom_snapshot).
+    type: str
+  backtest:
+    description:
+      - Digest of a back-test, as M(headroom.fleet.forecast_backtest) returned it, to show how good forecasts of the
+        past were beside the scorecard, which knows only what was forecast in earnest.
+      - Taken from the variable C(headroom_backtest).
     type: str
   html:
     description: File for the page. A relative path starts at the playbook.
@@ -58,6 +65,7 @@ extends_documentation_fragment:
   - headroom.fleet.attributes.fleet
   - headroom.fleet.context
 seealso:
+  - module: headroom.fleet.forecast_backtest
   - module: headroom.fleet.allocation_plan
   - module: headroom.fleet.allocation_apply
 """
@@ -147,7 +155,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context impor
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.report import Files, report
 
 FORMS = ("html", "markdown", "metrics")
-DIGESTS = ("plan", "receipt", "snapshot")
+DIGESTS = ("plan", "receipt", "snapshot", "backtest")
 
 
 def make(context: Context, params: dict[str, Any]) -> Result:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional
@@ -14,7 +14,9 @@ from .._core.clock import format_ms, format_utc, parse_utc
 from .._core.errors import HeadroomError
 from .._core.needs import needs
 from .._policy.sizing import load_policy
+from .._records.backtest import Backtest
 from .._records.forecast import Forecast
+from .._records.model import CANARY, CURRENT
 from .._records.plan import Plan
 from .._records.receipt import FAILED, OWED, Receipt
 from .._records.series import Series
@@ -26,13 +28,15 @@ from .._report.facts import METRIC_OF, BudgetUse, Facts, Held, Owed
 from .._report.markdown import markdown as markdown_text
 from .._report.metrics import metrics as metrics_text
 from .._report.page import page
+from .._report.trust import Speaking
 from .._report.view import View, build_view
 from .._report.violations import LIMITS, Violations, find_violations
 from .._store import budgets, holds, journal, killswitch
 from .._store.tables import table_from_bytes
 from .context import Result
+from .models import model_info
 from .plan import plan_before
-from .standing import fleet_scorecard
+from .standing import fleet_scorecard, measured
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,6 +51,7 @@ MOST_BACK = timedelta(days=7)
 VIOLATIONS_BACK = timedelta(days=1)
 LEAST_VIOLATIONS_BACK = timedelta(hours=1)
 MOST_ROWS_READ = 20_000_000
+_OF_A_MODEL = tuple(one.name for one in fields(Speaking))
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,14 @@ class Files:
 
 
 def report(
-    context: Context, *, files: Files, plan: str = "", receipt: str = "", snapshot: str = "", started_at: str = ""
+    context: Context,
+    *,
+    files: Files,
+    plan: str = "",
+    receipt: str = "",
+    snapshot: str = "",
+    backtest: str = "",
+    started_at: str = "",
 ) -> Result:
     """Report on what these digests name; a receipt names its plan, and a plan its snapshot and forecast.
 
@@ -67,6 +79,8 @@ def report(
     the report is without it and a warning says so.
     """
     facts = _facts(context, plan=plan, receipt=receipt, snapshot=snapshot, started_at=started_at)
+    if backtest:
+        facts = replace(facts, backtest=context.artifacts.get(Backtest, backtest))
     view = build_view(facts)
     warnings: list[str] = []
     if facts.forecast:
@@ -79,7 +93,7 @@ def report(
     )
     for path, make in forms:
         if path:
-            _write(path, make())
+            write_file(path, make())
     return Result(changed=False, values={**vars(files), **_summary(view)}, warnings=tuple(warnings))
 
 
@@ -127,6 +141,7 @@ def _with_state(context: Context, facts: Facts) -> Facts:
         used = budgets.used_in_window(context.database, connection, facts.plan.budget) if facts.plan else []
         switch = killswitch.read(connection)
         card = fleet_scorecard(connection, facts.snapshot, now=context.now)
+    listed = model_info(context, snapshot=facts.digests["snapshot"]).values["models"]
     owed = tuple(
         Owed(
             unique_id=entry.unique_id,
@@ -150,6 +165,9 @@ def _with_state(context: Context, facts: Facts) -> Facts:
         held=holding,
         budget_used=tuple(BudgetUse(*one) for one in used),
         scorecard=card,
+        models=tuple(
+            Speaking(**{name: one[name] for name in _OF_A_MODEL if name in one}) for one in listed if _speaks(one)
+        ),
         kill_switch=f"{switch.who}: {switch.reason}" if switch.on else "",
     )
 
@@ -166,7 +184,13 @@ def _with_past(context: Context, facts: Facts, forecast: Forecast, ids: frozense
     except HeadroomError as error:
         warnings.append(f"The report is without the past, or a part of it: {error}")
     curves = read_curves(past, future, earlier, unique_ids=ids)
-    return replace(facts, curves=curves, violations=violations)
+    with context.database.transaction() as connection:
+        known = measured(connection, ids, now=context.now) if ids else {}
+    return replace(facts, curves=curves, violations=violations, measured=known)
+
+
+def _speaks(listed: dict[str, Any]) -> bool:
+    return listed["status"] in (CANARY, CURRENT)
 
 
 def _earlier(context: Context, facts: Facts) -> Optional[Expectation]:
@@ -246,7 +270,7 @@ def _read(path: str) -> str:
         raise _unwritable(path, error) from error
 
 
-def _write(path: str, text: str) -> None:
+def write_file(path: str, text: str) -> None:
     """A reader sees the old file or the new one, never a part: node_exporter may look at any moment."""
     target = Path(path)
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")

@@ -11,11 +11,12 @@ from .._core.needs import needs
 from .._forecast.scorecard import WINDOW_DAYS, may_return, shares
 from .._plan.target import DEMANDS
 from .._records.vm import RESOURCES
-from .._report.trust import Demoted, Scorecard, Trust
+from .._report.trust import Demoted, Measured, Scorecard, Trust
 from .._store import scores, standings
 from .scorecard import daily_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -51,6 +52,21 @@ def fleet_scorecard(connection: Connection, snapshot: Snapshot, *, now: datetime
         for one in scores.totals(connection, endpoints=snapshot.endpoints, since_day=since_day)
     ]
     return Scorecard(WINDOW_DAYS, tuple(demoted), tuple(totals))
+
+
+def measured(connection: Connection, unique_ids: Collection[str], *, now: datetime) -> dict[tuple[str, str], Measured]:
+    """How often the interval of 90 % held what came, by (unique_id, metric), where that is known."""
+    last_day = (now.date() - EPOCH).days
+    metrics = [DEMANDS[resource].metric for resource in RESOURCES]
+    found: dict[tuple[str, str], Measured] = {}
+    for one in scores.days(
+        connection, unique_ids, metrics=metrics, first_day=last_day - WINDOW_DAYS + 1, last_day=last_day
+    ):
+        key = (one.unique_id, one.metric)
+        before = found.get(key, Measured(0, 0, 0.0))
+        if one.banded:
+            found[key] = Measured(before.days + 1, before.banded + one.banded, before.covered + one.covered)
+    return found
 
 
 def vm_scorecard(connection: Connection, unique_id: str, *, now: datetime) -> dict[str, dict[str, Any]]:

@@ -8,26 +8,29 @@ from typing import Optional
 
 from .._records.action import Action
 from .._records.receipt import ALREADY_DONE, DONE
-from .._records.vm import RESOURCES
-from .chart import chart, describe
-from .curves import Curve
+from .._records.vm import LIMITS, RESOURCES
+from .chart import NO_LIMIT, Limit, chart, describe
+from .curves import LOWER, UPPER, Curve, band
 from .facts import METRIC_OF
 from .labels import INVERSE_WORD, outcome_word
 from .markup import Child, Markup, element
 from .parts import Links, chart_anchor, facts, folded, policy_line, section, soft, tag, verdict_tag
 from .rows import Machine, Row
+from .scorecard import on_the_past
+from .trust import Measured
 from .view import View
-from .words import count, demand, resource_word, size, when
+from .words import count, demand, resource_word, share, size, when
 
 MOST_CARDS = 60
 MOST_OPEN = 12  # a phone shows one card at a time
 
 _LEGEND = (
     ("past", "used: mean, and up to the maximum"),
-    ("next", "expected: median and interval, before the dotted line by the forecast before"),
+    ("next", "expected: median, and {band}; before the dotted line by the forecast before"),
     ("now", "size until now"),
     ("after", "size after the act"),
     ("planned", "planned, not done"),
+    ("limit", "CPU limit: how much of the size may be used"),
 )
 _SAMPLES = {
     "past": '<rect class="band-past" y="1" width="28" height="9"/><path class="line-past" d="M0 10H28"/>',
@@ -35,6 +38,7 @@ _SAMPLES = {
     "now": '<path class="size-now" d="M0 7H28"/>',
     "after": '<path class="size-after" d="M0 7H28"/>',
     "planned": '<path class="size-after planned" d="M0 7H28"/>',
+    "limit": '<path class="limit" d="M0 7H28"/>',
 }
 
 
@@ -53,7 +57,8 @@ def cards(view: View, links: Links) -> Markup:
     return section(
         "charts",
         "Forecast and use",
-        _legend() if chosen else soft("There is nothing to draw."),
+        _legend(view) if chosen else soft("There is nothing to draw."),
+        soft(on_the_past(view)) if chosen and view.facts.backtest else None,
         _grid(acted[:MOST_OPEN]),
         _folded_grid(acted[MOST_OPEN:], "that changes", "that change"),
         soft(f"{missing:,} more VMs change; their rows are above.") if missing else None,
@@ -73,12 +78,18 @@ def _has_curve(view: View, machine: Machine) -> bool:
     return any((machine.unique_id, metric) in view.facts.curves for metric in METRIC_OF.values())
 
 
-def _legend() -> Markup:
+def _legend(view: View) -> Markup:
+    lower, upper = band(view.facts.forecast.quantiles if view.facts.forecast else (LOWER, UPPER))
+    words = f"the interval of {round(100 * (float(upper) - float(lower)))} % (quantiles {lower} to {upper})"
     return element(
         "ul",
         [
-            element("li", element("svg", Markup(_SAMPLES[kind]), viewBox="0 0 28 14", aria_hidden="true"), words)
-            for kind, words in _LEGEND
+            element(
+                "li",
+                element("svg", Markup(_SAMPLES[kind]), viewBox="0 0 28 14", aria_hidden="true"),
+                told.format(band=words),
+            )
+            for kind, told in _LEGEND
         ],
         class_="legend",
     )
@@ -109,7 +120,8 @@ def _resource(view: View, machine: Machine, resource: str) -> Child:
     if row is None and curve is None:
         return None
     size_now = row.size_now if row else getattr(machine.vm, resource, 0)
-    drawn = (_drawn(curve, row, machine.name, resource, size_now), _kept(curve)) if curve else None
+    measured = view.facts.measured.get((machine.unique_id, METRIC_OF[resource]))
+    drawn = (_drawn(curve, row, machine, resource, size_now), _kept(curve, measured)) if curve else None
     if row is None:
         return element("h4", resource_word(resource), " ", size(resource, size_now)), drawn
     return _act(row, drawn)
@@ -132,19 +144,42 @@ def _what(row: Row) -> str:
     return row.amount if row.amount.startswith(word) else f"{word} {row.amount}"
 
 
-def _drawn(curve: Curve, row: Optional[Row], name: str, resource: str, size_now: int) -> Optional[Markup]:
+def _limit(machine: Machine, resource: str) -> Limit:
+    """The limit of a resource, before its act and after it."""
+    for limit, limited in LIMITS.items():
+        if limited.size == resource:
+            act = next((row for row in machine.rows if row.resource == limit and row.action), None)
+            had = machine.vm.size(limit) if machine.vm else 0
+            change = act.action.changes[0] if act and act.action else None
+            now, after = (int(change.before or 0), int(change.after)) if change else (had, had)
+            return Limit(now / limited.per_unit or None, after / limited.per_unit or None, done=_done(act))
+    return NO_LIMIT
+
+
+def _done(row: Optional[Row]) -> bool:
+    return bool(row and row.outcome and row.outcome.state in (DONE, ALREADY_DONE))
+
+
+def _drawn(curve: Curve, row: Optional[Row], machine: Machine, resource: str, size_now: int) -> Optional[Markup]:
     size_after = row.size_after if row and row.action else None
-    done = bool(row and row.outcome and row.outcome.state in (DONE, ALREADY_DONE))
-    words = describe(curve, resource=resource, size_now=size_now, size_after=size_after, done=done)
-    label = f"{resource_word(resource)} of {name}. {words}"
-    return chart(curve, resource=resource, label=label, size_now=size_now, size_after=size_after, done=done)
+    done, limit = _done(row), _limit(machine, resource)
+    words = describe(curve, resource=resource, size_now=size_now, size_after=size_after, done=done, limit=limit)
+    label = f"{resource_word(resource)} of {machine.name}. {words}"
+    return chart(
+        curve, resource=resource, label=label, size_now=size_now, size_after=size_after, done=done, limit=limit
+    )
 
 
-def _kept(curve: Curve) -> Child:
-    """How the forecasts did, where the time that they spoke of has come."""
-    if not curve.checked:
-        return None
-    return soft(f"Use was above the interval in {curve.missed:,} of {count(curve.checked, 'step')} forecast and known.")
+def _kept(curve: Curve, measured: Optional[Measured]) -> Child:
+    """How the forecasts did, where the time that they spoke of has come: those drawn, and those of the scorecard."""
+    said = []
+    if curve.checked:
+        steps = count(curve.checked, "step")
+        said.append(f"Use was above the interval in {curve.missed:,} of {steps} forecast and known.")
+    if measured and measured.banded:
+        held = f"Scorecard: the interval of 90 % covered {share(measured.ratio)}"
+        said.append(f"{held} of {measured.banded:,} intervals, over {count(measured.days, 'day')}.")
+    return [soft(one) for one in said] or None
 
 
 def _facts(row: Row, action: Action) -> list[tuple[str, Child]]:

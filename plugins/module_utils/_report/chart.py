@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Callable, Optional
+from typing import Callable, NamedTuple, Optional
 
-from .._records.vm import MEMORY_MIB
+from .._records.vm import MEMORY_MIB, VCPUS
 from .curves import Curve, Expected, Observed, highest
 from .markup import Child, Markup, element
 from .words import MIB_PER_GIB, PER_UNIT, UNIT, demand, size
@@ -23,8 +23,26 @@ _MOST_TIME_TICKS = 7
 _MOST_VALUE_TICKS = 5
 
 
+class Limit(NamedTuple):
+    """How much of a size may be used, in the unit of the size; None: all of it."""
+
+    now: Optional[float]
+    after: Optional[float]
+    done: bool  # or only planned
+
+
+NO_LIMIT = Limit(None, None, done=False)
+
+
 def chart(
-    curve: Curve, *, resource: str, label: str, size_now: int, size_after: Optional[int] = None, done: bool = False
+    curve: Curve,
+    *,
+    resource: str,
+    label: str,
+    size_now: int,
+    size_after: Optional[int] = None,
+    done: bool = False,
+    limit: Limit = NO_LIMIT,
 ) -> Optional[Markup]:
     """Draw a curve with its sizes; None where there is nothing to draw. ``size_after`` None: the size stays."""
     starts = [point.start_s for point in curve.observed] + [point.start_s for point in curve.expected]
@@ -65,6 +83,7 @@ def chart(
         element("path", class_="line-past", d=_past_line(curve, x, y)),
         [element("path", class_="line-next", d=_next_line(*one, x, y)) for one in forecasts],
         _cutoff(x(now_s)) if curve.expected else None,
+        _limit_lines(limit, y=y_size, x_now=x(now_s), size_end=size_now if size_after is None else size_after),
         _size_lines(size_now, size_after, resource=resource, y=y_size, x_now=x(now_s), done=done),
         class_="chart",
         viewBox=f"0 0 {WIDTH} {HEIGHT}",
@@ -73,7 +92,9 @@ def chart(
     )
 
 
-def describe(curve: Curve, *, resource: str, size_now: int, size_after: Optional[int], done: bool) -> str:
+def describe(
+    curve: Curve, *, resource: str, size_now: int, size_after: Optional[int], done: bool, limit: Limit = NO_LIMIT
+) -> str:
     """Say in words what the chart shows, for those who do not see it."""
     parts = []
     if curve.observed:
@@ -84,6 +105,12 @@ def describe(curve: Curve, *, resource: str, size_now: int, size_after: Optional
     parts.append(f"size {size(resource, size_now)}")
     if size_after is not None:
         parts.append(f"{'now' if done else 'planned'} {size(resource, size_after)}")
+    if limit.now != limit.after:
+        parts.append(
+            f"limit {_limit_words(limit.now)}, {'now' if limit.done else 'planned'} {_limit_words(limit.after)}"
+        )
+    elif limit.now is not None:
+        parts.append(f"limit {_limit_words(limit.now)}")
     return ", ".join(parts) + "."
 
 
@@ -224,3 +251,28 @@ def _size_lines(size_now: int, size_after: Optional[int], *, resource: str, y: _
             element("text", words, class_="label after", x=WIDTH - RIGHT, y=f"{y_label}", text_anchor="end"),
         ]
     return parts
+
+
+def _limit_lines(limit: Limit, *, y: _Map, x_now: float, size_end: float) -> Child:
+    """The limit until now, and from now on; where there is none nothing is drawn, for the size says it."""
+    parts: list[Child] = []
+    stays = limit.now == limit.after
+    if limit.now is not None:
+        end = WIDTH - RIGHT if stays else x_now
+        parts.append(element("path", class_="limit", d=f"M{LEFT} {y(limit.now)}H{end}"))
+    if limit.after is None:
+        return parts
+    y_after = y(limit.after)
+    if not stays:
+        kind = "limit after" if limit.done else "limit after planned"
+        parts.append(element("path", class_=kind, d=f"M{x_now} {y_after}H{WIDTH - RIGHT}"))
+    # Below its line and below the label of the size, which may have its own below its line; or above the axis.
+    y_label = max(y_after + LABEL_BELOW, y(size_end) + 2 * LABEL_BELOW)
+    y_label = y_label if y_label < HEIGHT - BOTTOM - LABEL_ABOVE else y_after - LABEL_ABOVE
+    words = f"limit {_limit_words(limit.after)}"
+    parts.append(element("text", words, class_="label", x=WIDTH - RIGHT, y=f"{y_label}", text_anchor="end"))
+    return parts
+
+
+def _limit_words(limit: Optional[float]) -> str:
+    return "none" if limit is None else f"{limit:g} {UNIT[VCPUS]}"

@@ -12,12 +12,12 @@ from .._core.needs import needs
 from .._records.forecast import TARGET_MAXIMUM, Forecast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import pyarrow as pa
 
 MOST_POINTS = 192  # observed; about two CSS pixels of a chart each
-MEDIAN = "0.5"
+LOWER, MEDIAN, UPPER = "0.05", "0.5", "0.95"  # of the interval of 90 % that the scorecard holds forecasts to
 
 
 class Observed(NamedTuple):
@@ -34,7 +34,7 @@ def highest(point: Observed) -> float:
 
 
 class Expected(NamedTuple):
-    """One interval of the forecast: the lowest and highest quantile there is, and the median (or the middle one)."""
+    """One interval of the forecast: the median, or the quantile in the middle, and the ends of the ``band``."""
 
     start_s: int
     lower: float
@@ -174,10 +174,17 @@ def _future(table: pa.Table, unique_ids: frozenset[str]) -> dict[tuple[str, str]
     return {key: tuple(_expected(start_s, of) for start_s, of in sorted(at.items())) for key, at in quantiles.items()}
 
 
+def band(quantiles: Iterable[str]) -> tuple[str, str]:
+    """The quantiles between which the band is drawn: the interval of 90 %, else the outermost there are."""
+    ordered = sorted(quantiles, key=float)
+    return (LOWER, UPPER) if {LOWER, UPPER} <= set(ordered) else (ordered[0], ordered[-1])
+
+
 def _expected(start_s: int, quantiles: dict[str, float]) -> Expected:
     ordered = [quantiles[name] for name in sorted(quantiles, key=float)]
     median = quantiles.get(MEDIAN, ordered[len(ordered) // 2])
-    return Expected(start_s, min(ordered), median, max(ordered))
+    lower, upper = band(quantiles)
+    return Expected(start_s, quantiles[lower], median, quantiles[upper])
 
 
 def _rows(table: pa.Table, unique_ids: frozenset[str], names: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from .._policy.sizing import SizingPolicy
+from .._records.backtest import Backtest
 from .._records.forecast import Forecast
 from .._records.plan import Plan
 from .._records.receipt import Receipt
@@ -15,7 +16,7 @@ from .._records.series import CPU_MILLICORES, MEMORY_USED_MIB
 from .._records.snapshot import Snapshot
 from .._records.vm import MEMORY_MIB, VCPUS
 from .curves import Curve
-from .trust import Scorecard
+from .trust import Measured, Scorecard, Speaking
 from .violations import Violations
 
 METRIC_OF = {VCPUS: CPU_MILLICORES, MEMORY_MIB: MEMORY_USED_MIB}  # the demand that sizes each resource
@@ -80,3 +81,6 @@ class Facts:
     curves: dict[tuple[str, str], Curve] = field(default_factory=dict)  # (unique_id, metric)
     violations: Optional[Violations] = None  # None: nobody looked
     scorecard: Optional[Scorecard] = None
+    measured: dict[tuple[str, str], Measured] = field(default_factory=dict)  # (unique_id, metric), where known
+    backtest: Optional[Backtest] = None
+    models: tuple[Speaking, ...] = ()

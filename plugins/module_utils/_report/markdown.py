@@ -15,6 +15,7 @@ from .._records.vm import GROW, SHRINK
 from .labels import METRIC_WORD, VERDICT_SIGN, VERDICT_WORD, outcome_word, results_words
 from .markup import visible
 from .notices import notices
+from .service import COLUMNS, in_words, served
 from .view import View
 from .words import cost, count, percent, share, sizes, span, when
 
@@ -119,6 +120,14 @@ def _journal(view: View) -> Iterator[str]:
     yield ""
 
 
+def _service(view: View) -> Iterator[str]:
+    rows = [(one.row.vm_name, *in_words(one)) for one in served(view)]
+    if rows:
+        yield "## Service"
+        yield ""
+        yield from _table(COLUMNS, rows)
+
+
 def _scorecard(view: View) -> Iterator[str]:
     card = view.facts.scorecard
     if card is None or not (card.totals or card.demoted):
@@ -191,4 +200,4 @@ def _line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-_SECTIONS = (_head, _notices, _changes, _reasons, _scorecard, _journal, _coverage, _provenance)
+_SECTIONS = (_head, _notices, _changes, _reasons, _service, _scorecard, _journal, _coverage, _provenance)

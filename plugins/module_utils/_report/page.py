@@ -17,11 +17,13 @@ from .capacity import capacity
 from .cards import cards, charted
 from .labels import VERDICT_SIGN
 from .markup import Child, Markup, element
+from .models import models
 from .notices import Notice, notices
 from .parts import MOST_ROWS, Links
 from .scorecard import scorecard
 from .script import SCRIPT
 from .sections import coverage, journal, provenance, violations
+from .service import service
 from .style import STYLE
 from .tables import changes, everyone, reasons
 from .view import View
@@ -32,7 +34,9 @@ SECTIONS = (
     ("charts", "Forecast and use"),
     ("reasons", "Why others stay"),
     ("violations", "Violations"),
+    ("service", "Service"),
     ("scorecard", "Scorecard"),
+    ("models", "Models"),
     ("capacity", "Room"),
     ("all", "Every VM"),
     ("journal", "Journal"),
@@ -66,7 +70,9 @@ def page(view: View) -> str:
         cards(view, links),
         reasons(view, links),
         violations(view, links),
+        service(view, links),
         scorecard(view, links),
+        models(view),
         capacity(view, links),
         everyone(view, links),
         journal(view, links),

@@ -10,7 +10,7 @@ from typing import Optional
 
 from .._policy.sizing import SizingPolicy
 from .._records.action import Action
-from .._records.plan import ACT, REFUSED, STAY, Decision
+from .._records.plan import ACT, REFUSED, STAY, Decision, Service
 from .._records.receipt import FAILED, OWED, REVERTED, Outcome
 from .._records.vm import GROW, LIMITS, MEMORY_MIB, RESOURCES, SET, SHRINK, VCPUS, VM
 from .facts import Facts
@@ -39,6 +39,7 @@ class Row:
     action: Optional[Action] = None
     outcome: Optional[Outcome] = None
     cost: float = 0.0  # of the size after, less that of the size now, in the policy's unit
+    service: Optional[Service] = None  # where it was chosen by price
 
     @property
     def amount(self) -> str:
@@ -142,6 +143,7 @@ def _decided(
         action=action,
         outcome=outcomes.get(decision.action_id),
         cost=costs.get(decision.action_id, 0.0),
+        service=decision.service,
     )
 
 

@@ -109,6 +109,9 @@ td.why p + p { margin-top: .2rem; }
 .size-now { stroke: var(--ink); stroke-width: 1.5; }
 .size-after { fill: none; stroke: var(--after); stroke-width: 2.5; }
 .size-after.planned { stroke-width: 2; stroke-dasharray: 2 3; }
+.limit { fill: none; stroke: var(--bad); stroke-width: 1.5; stroke-dasharray: 7 3; }
+.limit.after { stroke-width: 2; }
+.limit.planned { stroke-dasharray: 2 3; }
 .legend {
   display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; list-style: none; padding: 0; margin: .25rem 0 1rem;
   font-size: .88rem;

@@ -50,6 +50,39 @@ class Trust:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """How often the interval of 90 % held what came, of one metric of one VM."""
+
+    days: int  # over which
+    banded: int  # intervals of time
+    covered: float  # of these
+
+    @property
+    def ratio(self) -> float:
+        """Share of the intervals."""
+        return self.covered / self.banded
+
+
+@dataclass(frozen=True)
+class Speaking:
+    """A version of a model that speaks for some VMs. Times are RFC 3339; "" where its record cannot be read."""
+
+    model: str  # digest
+    purpose: str
+    metric: str
+    lead_s: int
+    status: str
+    share_percent: str  # of the VMs
+    vms_now: int  # of the snapshot
+    since: str
+    start: str = ""  # of the telemetry that it learnt from
+    end: str = ""
+    vms: int = 0
+    rows: int = 0
+    refused: str = ""
+
+
+@dataclass(frozen=True)
 class Scorecard:
     """Over the last ``days``."""
 

@@ -15,11 +15,18 @@ from typing import Any
 import pytest
 
 from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import Budget, Limits
-from ansible_collections.headroom.fleet.plugins.module_utils._report.chart import chart, time_ticks, value_ticks
+from ansible_collections.headroom.fleet.plugins.module_utils._report.chart import (
+    Limit,
+    chart,
+    describe,
+    time_ticks,
+    value_ticks,
+)
 from ansible_collections.headroom.fleet.plugins.module_utils._report.curves import (
     Curve,
     Expectation,
     Observed,
+    band,
     read_curves,
     thin,
 )
@@ -92,7 +99,7 @@ def test_curves_come_from_the_tables_of_series_and_forecast() -> None:
     assert set(curves) == {("lab/a", "cpu_millicores")}
     found = curves["lab/a", "cpu_millicores"]
     assert found.observed == (Observed(1772365800, 100.0, 150.0), Observed(1772366100, 200.0, None))
-    assert found.expected == ((1772366400, 100.0, 200.0, 500.0),)
+    assert found.expected == ((1772366400, 100.0, 200.0, 400.0),)  # the interval of 90 %
 
 
 def test_a_forecast_is_held_against_what_came_true() -> None:
@@ -168,8 +175,33 @@ def test_nothing_to_draw_is_no_chart() -> None:
     assert chart(Curve(), resource="vcpus", label="x", size_now=1) is None
 
 
+def test_the_band_is_the_interval_of_90_percent_or_as_wide_as_there_is() -> None:
+    assert band(("0.05", "0.5", "0.9", "0.95", "0.98")) == ("0.05", "0.95")
+    assert band(("0.98", "0.5", "0.95")) == ("0.5", "0.98")
+
+
+@pytest.mark.parametrize(
+    ("limit", "lines", "words"),
+    [
+        (Limit(None, None, done=False), 0, "size 4 vCPU"),
+        (Limit(1.5, 1.5, done=False), 1, "limit 1.5 vCPU"),
+        (Limit(None, 0.25, done=True), 1, "limit none, now 0.25 vCPU"),
+        (Limit(1.5, 2.5, done=False), 2, "limit 1.5 vCPU, planned 2.5 vCPU"),
+        (Limit(1.5, None, done=True), 1, "limit 1.5 vCPU, now none"),
+    ],
+)
+def test_a_limit_is_drawn_below_its_size_and_told(limit: Limit, lines: int, words: str) -> None:
+    drawn = str(chart(curve(4000, 0.2), resource="vcpus", label="x", size_now=4, limit=limit))
+    assert len(re.findall('class="limit', drawn)) == lines
+    for label_y in re.findall(r'class="label" x="\d+" y="([\d.]+)"', drawn):
+        assert 0 < float(label_y) < 216
+    told = describe(curve(4000, 0.2), resource="vcpus", size_now=4, size_after=None, done=False, limit=limit)
+    assert told.rstrip(".").endswith(words)
+
+
 def test_everything_drawn_lies_within_the_picture() -> None:
-    drawn = str(chart(curve(4000, 2.0), resource="vcpus", label="x", size_now=4, size_after=12))
+    limit = Limit(0.1, 11.9, done=True)
+    drawn = str(chart(curve(4000, 2.0), resource="vcpus", label="x", size_now=4, size_after=12, limit=limit))
     _unused, _unused, width, height = (float(one) for one in re.search(r'viewBox="([^"]*)"', drawn).group(1).split())
     for x, y in re.findall(r"M([-0-9.]+) ([-0-9.]+)", drawn):
         assert 0 <= float(x) <= width

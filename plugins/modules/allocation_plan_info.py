@@ -52,7 +52,9 @@ plan:
   type: str
   sample: sha256:9b2e...
 purpose:
-  description: V(size) for a plan by forecast and policy, V(resize) for a person's own request, V(rollback).
+  description:
+    - V(size) for a plan by forecast and policy, V(guard) for one by the newest telemetry, V(resize) for a person's
+      own request, V(rollback).
   returned: success
   type: str
   sample: size

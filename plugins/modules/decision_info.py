@@ -69,7 +69,9 @@ plan:
       description: Its digest.
       type: str
     purpose:
-      description: V(size) for a plan by forecast and policy, V(resize) for a person's own request, V(rollback).
+      description:
+        - V(size) for a plan by forecast and policy, V(guard) for one by the newest telemetry, V(resize) for a person's
+          own request, V(rollback).
       type: str
     made_at:
       description: When it was made.

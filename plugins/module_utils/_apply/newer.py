@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Callable
 
 from .._core.clock import parse_utc
 from .._core.errors import HeadroomError, RefusedError
+from .._records.plan import PURPOSE_GUARD
 from .._store import references
 
 if TYPE_CHECKING:
@@ -69,7 +70,9 @@ class NewerPlans:
             return {}  # pruned, so nobody can apply it
         if parse_utc(other.made_at) <= parse_utc(self.plan.made_at):
             return {}
-        scope = set(other.scope)
-        found = {(one.unique_id, one.resource): "" for one in self.plan.actions if one.unique_id in scope}
-        found.update((key, one.direction) for one in other.actions if (key := (one.unique_id, one.resource)) in found)
+        mine = {(one.unique_id, one.resource) for one in self.plan.actions}
+        # The guard decides about what it lets grow, and has no say on the rest.
+        scope = set() if other.purpose == PURPOSE_GUARD else set(other.scope)
+        found = {key: "" for key in mine if key[0] in scope}
+        found.update((key, one.direction) for one in other.actions if (key := (one.unique_id, one.resource)) in mine)
         return found

@@ -36,6 +36,7 @@ HOST_COLUMNS = (
     "memory_reserved_mib",
     "memory_allocation_ratio_ppm",
 )
+SIZE_PLANS = "plan/sha256:"  # references to plans by forecast; what the guard plans is about a few VMs
 # Resource -> variable of the forecast's upper bound that the plan went by.
 UPPERS = {VCPUS: "headroom_cpu_upper_millicores", MEMORY_MIB: "headroom_memory_upper_mib"}
 # Pressure of a VM: that bound in percent of the present size, of the resource where it is highest; from -> word.
@@ -104,7 +105,7 @@ def _unique_names(named: list[tuple[str, str, str]], reserved: Collection[str]) 
 def _newest_plan(context: Context) -> str:
     try:
         with closing(Database(context.url("state"), read_only=True)) as database, database.transaction() as connection:
-            return references.newest(connection, "plan/")
+            return references.newest(connection, SIZE_PLANS)
     except HeadroomError as error:
         if error.code != "store.empty":
             raise

@@ -16,6 +16,7 @@ from .._policy.default import DEFAULT_POLICY
 from .._policy.sizing import load_policy
 from .._records.codec import encode
 from .._records.forecast import Forecast
+from .._records.outcomes import read_outcomes
 from .._records.plan import Plan
 from .._records.receipt import DONE
 from .._records.snapshot import Snapshot
@@ -54,6 +55,9 @@ def plan(
     seen = context.artifacts.get(Snapshot, snapshot)
     header = context.artifacts.get(Forecast, forecast)
     table = table_from_bytes(context.artifacts.get_bytes(header.table))
+    outcomes = (
+        read_outcomes(table_from_bytes(context.artifacts.get_bytes(header.outcomes))) if header.outcomes else None
+    )
     policy, text = read_policy(policy_text, policy_name)
     ids, missing = resolve_scope(seen, scope)
     said = keep_scorecard(context, snapshot=seen, policy=policy)
@@ -70,12 +74,13 @@ def plan(
         snapshot_digest=snapshot,
         forecast_digest=forecast,
         policy_digest=digest_bytes(text),
+        outcomes=outcomes,
     )
     scope_name = scope_digest(made)
     with context.database.transaction() as connection:
         last = references.get(connection, f"plan/{scope_name}")
-    changed = not last or _acts(planned_actions(context, last)) != _acts(made.actions)
-    warnings = (*made.warnings, *said, *_missing_warning(missing), *_opposed_warnings(context, made))
+    changed = not last or acts_of(planned_actions(context, last)) != acts_of(made.actions)
+    warnings = (*made.warnings, *said, *missing_warning(missing), *opposed_warnings(context, made))
     # All that it rests on is read by now: from here on it is stored, or nothing is.
     context.artifacts.put_bytes(text)
     digest = context.artifacts.put(made)
@@ -134,14 +139,15 @@ def resolve_scope(snapshot: Snapshot, scope: Optional[Collection[str]]) -> tuple
     return tuple(sorted(found)), tuple(sorted(missing))
 
 
-def _missing_warning(missing: tuple[str, ...]) -> tuple[str, ...]:
+def missing_warning(missing: tuple[str, ...]) -> tuple[str, ...]:
+    """VMs that were asked for and are not there."""
     if not missing:
         return ()
     named = ", ".join(missing[:MOST_NAMED]) + (", ..." if len(missing) > MOST_NAMED else "")
     return (f"{len(missing)} VMs of the scope are not in the snapshot: {named}.",)
 
 
-def _opposed_warnings(context: Context, made: Plan) -> tuple[str, ...]:
+def opposed_warnings(context: Context, made: Plan) -> tuple[str, ...]:
     """Approved acts of earlier plans, not begun yet, of which this one wants the opposite: they are held back."""
     with context.database.transaction() as connection:
         waiting = {
@@ -213,5 +219,6 @@ def action_summary(action: Action) -> dict[str, Any]:
     }
 
 
-def _acts(actions: tuple[Action, ...]) -> list[tuple[str, str, int]]:
+def acts_of(actions: tuple[Action, ...]) -> list[tuple[str, str, int]]:
+    """What tells acts apart, whatever the plan says of them beside."""
     return sorted((action.unique_id, action.operation, action.size_after) for action in actions)

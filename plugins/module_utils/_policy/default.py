@@ -49,6 +49,19 @@ defaults:
     minimum_change_percent: 10
     step_limit: {grow: none, shrink: 50 %}
     shrink_hold_minutes: 15          # elastic: since the last act on the limit; growing waits for nothing
+  guard:                             # between plans: what is short now grows at once; nothing shrinks
+    cpu_limit: grow                  # grow, or none: left to the plans
+    vcpus: none
+    memory: grow
+    freshness_minutes: 15            # since the newest interval began: older ones tell it nothing
+    saturated_percent: 98.5          # of its CPU, used
+    delay_percent: 5                 # of its CPU limit: ready to run, and not let run
+    memory_used_percent: 92          # a guest's kernel keeps some for itself: it never uses all
+    swap_kib_per_s: 1024
+    major_faults_per_s: 500
+    cpu_jump_percent: 240            # of what it has; at least to the largest use of the last day
+    memory_jump_percent: 120
+    memory_jump_mib: 100             # more at least
   service:                           # what each VM is owed; reported, and no part of any size yet
     slo: slo4
     error_budget_percent: 1          # share of its intervals that a VM may get too little in

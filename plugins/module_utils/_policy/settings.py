@@ -20,6 +20,9 @@ MODE_IGNORE, MODE_RECOMMEND, MODE_APPROVE, MODE_AUTO = MODES = ("ignore", "recom
 # what can be lifted within seconds, a shrink needs a fresh metric and waits minutes, and a grow waits for nothing.
 PROFILE_NONE, PROFILE_CAREFUL, PROFILE_ELASTIC = PROFILES = ("none", "careful", "elastic")
 
+# Whether the guard lets a layer grow.
+GUARD_NONE, GUARD_GROW = GUARDED = ("none", "grow")
+
 _PERCENT = Integer(1, 100)
 _SIZING: dict[str, Any] = {
     "quantile": Quantile(),
@@ -51,6 +54,20 @@ SETTINGS: dict[str, Any] = {
         "shrink_hold_minutes": Integer(0, 60 * 24 * 366),
         **_SIZING,
     },
+    "guard": {
+        "cpu_limit": Word(GUARDED),
+        "vcpus": Word(GUARDED),
+        "memory": Word(GUARDED),
+        "freshness_minutes": Integer(1, 60 * 24),
+        "saturated_percent": Percent(),
+        "delay_percent": Percent(),
+        "memory_used_percent": Percent(),
+        "swap_kib_per_s": Integer(1, 2**32),
+        "major_faults_per_s": Integer(1, 2**32),
+        "cpu_jump_percent": Integer(101, 10_000),
+        "memory_jump_percent": Integer(101, 10_000),
+        "memory_jump_mib": Integer(0, 2**20),
+    },
     "service": {"slo": Word(("slo4",)), "error_budget_percent": Percent()},
     "grow": {"hold_minutes": Integer(0, 60 * 24 * 366)},
     "shrink": {
@@ -67,6 +84,8 @@ SECTIONS = {
     MEMORY_MIB: ("memory", "_mib"),
     CPU_LIMIT_MILLICORES: ("cpu_limit", "_millicores"),
 }
+# Settings of ``guard`` from which on something is a want.
+THRESHOLDS = ("saturated_percent", "delay_percent", "memory_used_percent", "swap_kib_per_s", "major_faults_per_s")
 # What a section without such a key comes to. A limit goes up to the size that it limits, whatever that is.
 _BUILT_IN = {
     "maximum": 2**53 - 1,
@@ -108,6 +127,17 @@ class Sizing:
 
 
 @dataclass(frozen=True)
+class Guard:
+    """What the guard takes for a want, and how far a VM grows then."""
+
+    grows: dict[str, bool]  # by resource or limit
+    thresholds: dict[str, float]  # by the name of the setting
+    freshness_minutes: int
+    jump_percent: dict[str, int]  # by resource or limit: of what it has
+    jump_least: dict[str, int]  # more at least, in the unit of the size
+
+
+@dataclass(frozen=True)
 class Settings:
     """What holds for one VM. ``lines``: dotted name of each setting in the text -> its line."""
 
@@ -117,6 +147,7 @@ class Settings:
     cost_per_vcpu: int
     cost_per_memory_gib: int
     sizing: dict[str, Sizing]  # by resource or limit
+    guard: Guard
     slo: str  # service class
     error_budget_percent: str  # share of its intervals that a VM may get too little in, a decimal number
     grow_hold_minutes: int
@@ -158,6 +189,7 @@ def build_settings(flat: dict[str, Setting], *, name: str) -> Settings:
         cost_per_vcpu=value["cost.per_vcpu"],
         cost_per_memory_gib=value["cost.per_memory_gib"],
         sizing={resource: _build_sizing(flat, resource, name) for resource in SECTIONS},
+        guard=_build_guard(value),
         slo=value["service.slo"],
         error_budget_percent=value["service.error_budget_percent"],
         grow_hold_minutes=value["grow.hold_minutes"],
@@ -166,6 +198,17 @@ def build_settings(flat: dict[str, Setting], *, name: str) -> Settings:
         freshness_minutes=value["shrink.freshness_minutes"],
         coverage_percent=value["shrink.coverage_percent"],
         lines={key: setting.line for key, setting in flat.items()},
+    )
+
+
+def _build_guard(value: dict[str, Any]) -> Guard:
+    cpu, memory = value["guard.cpu_jump_percent"], value["guard.memory_jump_percent"]
+    return Guard(
+        grows={resource: value[f"guard.{section}"] == GUARD_GROW for resource, (section, _unused) in SECTIONS.items()},
+        thresholds={name: float(value[f"guard.{name}"]) for name in THRESHOLDS},
+        freshness_minutes=value["guard.freshness_minutes"],
+        jump_percent={VCPUS: cpu, CPU_LIMIT_MILLICORES: cpu, MEMORY_MIB: memory},
+        jump_least={VCPUS: 1, CPU_LIMIT_MILLICORES: 1, MEMORY_MIB: value["guard.memory_jump_mib"]},
     )
 
 

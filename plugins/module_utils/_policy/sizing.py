@@ -90,6 +90,16 @@ class SizingPolicy:
             return ()
         return tuple(sorted({block[key].value for block in blocks if key in block}))
 
+    def least(self, name: str) -> float:
+        """The least value of a setting that is a number, for whatever VM."""
+        blocks = [self.defaults, *(rule.settings for rule in self.rules)]
+        return min(float(block[name].value) for block in blocks if name in block)
+
+    def most(self, name: str) -> float:
+        """The largest value of a setting that is a number, for whatever VM."""
+        blocks = [self.defaults, *(rule.settings for rule in self.rules)]
+        return max(float(block[name].value) for block in blocks if name in block)
+
 
 def load_policy(text: Union[str, bytes], *, name: str) -> SizingPolicy:
     """Read and check a sizing policy. ``name``, that of its file, stands in every error. Raises ``policy.*``."""

@@ -16,6 +16,7 @@ REFUSED = "refused"
 
 # What a plan is for.
 PURPOSE_SIZE = "size"  # by forecast and policy
+PURPOSE_GUARD = "guard"  # between plans by forecast: what is short grows at once
 PURPOSE_RESIZE = "resize"  # a person's own request
 PURPOSE_ROLLBACK = "rollback"
 

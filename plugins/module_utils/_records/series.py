@@ -26,6 +26,7 @@ MEMORY_BALLOON_MIB = "memory_balloon_mib"  # what the balloon leaves to the gues
 MEMORY_RSS_MIB = "memory_rss_mib"  # what the VM's process holds of the host
 MEMORY_SWAP_BYTES_PER_S = "memory_swap_bytes_per_s"  # in and out of the guest's own swap
 MEMORY_MAJOR_FAULTS_PER_S = "memory_major_faults_per_s"  # of the guest: pages that had to come from a disk
+MEMORY_OOM_KILLS_PER_S = "memory_oom_kills_per_s"  # processes that the guest's kernel killed for want of memory
 DISK_READ_BYTES_PER_S = "disk_read_bytes_per_s"
 DISK_WRITE_BYTES_PER_S = "disk_write_bytes_per_s"
 DISK_READ_IOPS = "disk_read_iops"
@@ -42,6 +43,7 @@ COUNTERS = {
     CPU_WAIT_MILLICORES: 1,
     MEMORY_SWAP_BYTES_PER_S: 1_000_000,
     MEMORY_MAJOR_FAULTS_PER_S: 1_000_000,
+    MEMORY_OOM_KILLS_PER_S: 1_000_000,
     DISK_READ_BYTES_PER_S: 1_000_000,
     DISK_WRITE_BYTES_PER_S: 1_000_000,
     DISK_READ_IOPS: 1_000_000,

@@ -68,6 +68,11 @@ class Scan:
         self._done = False
 
     @property
+    def sources(self) -> tuple[Source, Source]:
+        """The table and, in a rehearsal, its overlay, whose rows count."""
+        return self._base, self._overlay
+
+    @property
     def unique_ids(self) -> tuple[str, ...]:
         """The VMs asked for, or found."""
         return tuple(self._unique_ids)
@@ -107,10 +112,11 @@ class Scan:
     def _end_us(self) -> int:
         return self._start_us + self._slots * self._interval_us
 
-    def _where(self, metrics: Sequence[str]) -> str:
+    def where(self, metrics: Sequence[str]) -> str:
+        """The condition of SQL that the rows of these metrics meet, of whatever VM."""
         start, end = _time(self._start_us), _time(self._end_us)
         return (
-            f"metric IN ({', '.join(map(_quoted, metrics)) or 'NULL'})"
+            f"metric IN ({', '.join(map(quoted, metrics)) or 'NULL'})"
             f" AND interval_s = {self._interval_us // SECOND_US}"
             f" AND day >= DATE '{start[:10]}' AND day <= DATE '{end[:10]}'"
             f" AND ds >= TIMESTAMP '{start}' AND ds < TIMESTAMP '{end}'"
@@ -119,7 +125,7 @@ class Scan:
     def _found(self) -> list[str]:
         found: set[str] = set()
         for source in (self._base, self._overlay):
-            where = self._where(self._metrics)
+            where = self.where(self._metrics)
             text = f"SELECT DISTINCT unique_id FROM series WHERE {where}"  # noqa: S608 - own values
             for batch in query(source.table, text):
                 found.update(batch["unique_id"].to_pylist())
@@ -131,7 +137,7 @@ class Scan:
             import numpy as np
             import pyarrow as pa
         ids = pa.array(unique_ids, pa.string())
-        bounds = f"unique_id >= {_quoted(unique_ids[0])} AND unique_id <= {_quoted(unique_ids[-1])}"
+        bounds = f"unique_id >= {quoted(unique_ids[0])} AND unique_id <= {quoted(unique_ids[-1])}"
         columns = ", ".join(name for name in COLUMNS if name != "metric")
         place = np.full(len(ids) * len(self._metrics) * self._slots, -1, dtype=np.int32)
         batches: list[pa.RecordBatch] = []
@@ -139,7 +145,7 @@ class Scan:
         for source in (self._base, self._overlay):  # the overlay's rows take the place of the base's
             first = count
             for number, metric in enumerate(self._metrics):
-                where = f"{self._where([metric])} AND {bounds}"
+                where = f"{self.where([metric])} AND {bounds}"
                 text = f"SELECT {columns} FROM series WHERE {where}"  # noqa: S608 - own values, ids quoted
                 for batch in query(source.table, text):
                     coded = _coded(batch, ids, number)
@@ -201,5 +207,6 @@ def _time(epoch_us: int) -> str:
     return format_utc(EPOCH + timedelta(microseconds=epoch_us))
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A text as SQL writes it."""
     return "'" + text.replace("'", "''") + "'"

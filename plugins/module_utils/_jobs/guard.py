@@ -1,0 +1,162 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The guard: every few minutes, what the newest telemetry says is short becomes a plan that lets it grow.
+
+It has to be cheap. Of the snapshot only what VMs have is read, of the telemetry the last minutes; all else - policy,
+history, ways to act - is looked up for the VMs that gave a signal.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Optional
+
+from .._core.canonical import digest as digest_of
+from .._core.canonical import digest_bytes
+from .._core.needs import needs
+from .._core.units import MILLICORES_PER_VCPU
+from .._plan.diff import after_text, before_text
+from .._plan.signals import METRICS, Late, suspects
+from .._plan.target import DEMANDS
+from .._plan.urgent import make_guard
+from .._records.lean import read_lean
+from .._records.series import CPU_MILLICORES, DAY_S, MEMORY_USED_MIB
+from .._records.vm import CPU_LIMIT_MILLICORES, MEMORY_MIB, VCPUS
+from .._store import glance, references
+from .actions import planned_actions
+from .context import Result
+from .plan import acts_of, missing_warning, opposed_warnings, read_policy, read_state, resolve_scope, summary
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from .._policy.sizing import SizingPolicy
+    from .._records.vm import VM
+    from .context import Context
+
+    Doubles = npt.NDArray[np.float64]
+
+US_PER_MS = 1000
+DEFAULT_INTERVAL_S = 300
+
+
+def guard(
+    context: Context,
+    *,
+    snapshot: str,
+    series_interval_s: int = DEFAULT_INTERVAL_S,
+    policy_text: str = "",
+    policy_name: str = "",
+    scope: Optional[Collection[str]] = None,
+) -> Result:
+    """Store a plan for what is short now; changed: other actions than the guard's last plan of this scope and policy.
+
+    ``scope`` as for a plan by forecast. Raises ``scope.empty``, ``policy.*``, ``artifact.*``, ``series.*`` and
+    ``store.*``.
+    """
+    seen = read_lean(context.artifacts.get_bytes(snapshot))
+    vms = seen.snapshot.vms
+    policy, text = read_policy(policy_text, policy_name)
+    ids, missing = resolve_scope(seen.snapshot, scope)
+    late = _late(context, [vm.unique_id for vm in vms], policy, interval_s=series_interval_s)
+    mine = set(ids)
+    rows = [row for row in suspects(late, _has(vms), policy).tolist() if vms[row].unique_id in mine]
+    whole = [seen.vm(row) for row in rows]
+    with context.database.transaction() as connection:
+        state = read_state(context, connection)
+    made = make_guard(
+        seen.snapshot,
+        suspects=whole,
+        readings={vm.unique_id: late.of(row) for row, vm in zip(rows, whole)},
+        peaks=_peaks(context, [vm.unique_id for vm in whole], interval_s=series_interval_s),
+        policy=policy,
+        state=state,
+        now=context.now,
+        snapshot_digest=snapshot,
+        policy_digest=digest_bytes(text),
+    )
+    name = f"plan/guard/{digest_of({'scope': list(ids), 'policy': made.policy})}"
+    with context.database.transaction() as connection:
+        last = references.get(connection, name)
+    changed = bool(made.actions) if not last else acts_of(planned_actions(context, last)) != acts_of(made.actions)
+    warnings = (*made.warnings, *missing_warning(missing), *opposed_warnings(context, made), *_deaf(late, policy))
+    context.artifacts.put_bytes(text)
+    digest = context.artifacts.put(made)
+    with context.database.transaction() as connection:
+        references.put(context.database, connection, name, digest)
+    return Result(
+        changed=changed,
+        values={"plan": digest, **summary(made), "short": list(made.scope)},
+        before=before_text(made),
+        after=after_text(made),
+        warnings=warnings,
+    )
+
+
+def _late(context: Context, unique_ids: Sequence[str], policy: SizingPolicy, *, interval_s: int) -> Late:
+    """The newest intervals of these VMs."""
+    with needs("numpy", "pyarrow"):
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.compute as pc
+    since = context.now - timedelta(minutes=policy.most("guard.freshness_minutes"))
+    end = context.now + timedelta(seconds=1)
+    scan = context.series.scan((), metrics=METRICS, start=since, end=end, interval_s=interval_s)
+    ids = pa.array(unique_ids, pa.string())
+    mean: dict[str, Doubles] = {metric: np.full(len(ids), np.nan) for metric in METRICS}
+    maximum: dict[str, Doubles] = {metric: np.full(len(ids), np.nan) for metric in METRICS}
+    start_ms = {metric: np.zeros(len(ids), dtype=np.int64) for metric in METRICS}
+    for metric in METRICS:
+        found = glance.rows(scan, metric)
+        if not found.num_rows:
+            continue
+        found = found.append_column("row", pc.index_in(found["unique_id"], value_set=ids))
+        found = found.filter(pc.is_valid(found["row"]))
+        ds_us = found["ds"].cast(pa.int64()).to_numpy()
+        order = np.argsort(ds_us, kind="stable")  # of two rows of one VM the newer is written over the older
+        row = found["row"].to_numpy()[order]
+        start_ms[metric][row] = ds_us[order] // US_PER_MS
+        for name, values in (("mean", mean), ("maximum", maximum)):
+            column = pc.fill_null(found[name], float("nan"))
+            values[metric][row] = column.to_numpy()[order]
+    return Late(mean, maximum, start_ms)
+
+
+def _has(vms: Sequence[VM]) -> Mapping[str, Doubles]:
+    """Resource or limit -> what VMs have of it, in its metric's unit."""
+    with needs("numpy"):
+        import numpy as np
+    vcpus = np.array([vm.vcpus for vm in vms], dtype=np.float64)
+    return {
+        VCPUS: vcpus * MILLICORES_PER_VCPU,
+        CPU_LIMIT_MILLICORES: np.array([vm.has(CPU_LIMIT_MILLICORES) for vm in vms], dtype=np.float64),
+        MEMORY_MIB: np.array([vm.memory_mib for vm in vms], dtype=np.float64),
+    }
+
+
+def _peaks(context: Context, unique_ids: Sequence[str], *, interval_s: int) -> dict[tuple[str, str], float]:
+    """The largest demand of the last day."""
+    metrics = sorted({demand.metric for demand in DEMANDS.values()})
+    if not unique_ids:
+        return {}
+    start, end = context.now - timedelta(seconds=DAY_S), context.now + timedelta(seconds=1)
+    scan = context.series.scan((), metrics=metrics, start=start, end=end, interval_s=interval_s)
+    return {
+        (unique_id, metric): peak
+        for metric in metrics
+        for unique_id, peak in glance.peaks(scan, metric, unique_ids).items()
+    }
+
+
+def _deaf(late: Late, policy: SizingPolicy) -> tuple[str, ...]:
+    """A guard that hears nothing must not pass for one that has nothing to say."""
+    with needs("numpy"):
+        import numpy as np
+    heard = sum(int(np.count_nonzero(~np.isnan(late.mean[metric]))) for metric in (CPU_MILLICORES, MEMORY_USED_MIB))
+    if heard:
+        return ()
+    minutes = policy.most("guard.freshness_minutes")
+    return (f"No VM has telemetry of the last {minutes:g} minutes: nobody knows what is short.",)

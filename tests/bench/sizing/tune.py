@@ -31,7 +31,7 @@ from .run import POINTS, Fleet, fleet, has, read_table, run, scored
 from .table import ROWS, Row, entries, spans
 
 MARGIN = 0.88  # of each limit on what all VMs add up to
-MARGIN_OF_FEW = 0.65  # of one on what few VMs decide: these differ most from one set of VMs to another
+LESS_AN_HOUR = 0.2  # of it for limits that few VMs decide: the longer acts take, the more a single burst costs
 PENALTY = 30.0  # points of reclaimed capacity for each limit that is exceeded once over
 TRIALS = 32  # random points on a third of the VMs
 STEPS_OF = 1.5  # steps on all VMs, to one trial
@@ -42,11 +42,12 @@ KEPT = ("reclaimed", "violations", "unserved_of_demand", "worst_vm", "vms_within
 
 def excess(score: Score, row: Row, slo: Slo) -> float:
     """By how much the limits are exceeded, each with its margin and relative to itself; 0 where all hold."""
+    few = MARGIN - LESS_AN_HOUR * row.lead_s / 3600
     used = (
         (score.violations / slo.violations, MARGIN),
         (score.unserved_of_demand / slo.unserved, MARGIN),
-        (score.worst_vm / slo.worst_vm, MARGIN_OF_FEW),
-        ((100 - score.vms_within_1pct) / (100 - slo.vms_within_1pct), MARGIN_OF_FEW),
+        (score.worst_vm / slo.worst_vm, few),
+        ((100 - score.vms_within_1pct) / (100 - slo.vms_within_1pct), few),
         (score.resizes_per_vm_day / row.most_resizes, 0.95),
     )
     return sum(max(0.0, share - margin) for share, margin in used)

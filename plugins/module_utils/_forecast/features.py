@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, Optional, TypeVar, Union
 
 from .._core.needs import needs
 from .._records.candidates import COUNT, Ladder
@@ -51,7 +51,7 @@ class Moment:
     since_midnight: int  # intervals from midnight UTC to now
     weekday: int  # of now, Monday = 0
 
-    def only(self, rows: npt.NDArray[np.int64]) -> Moment:
+    def only(self, rows: Union[npt.NDArray[np.int64], slice]) -> Moment:
         """The same of some VMs."""
         return replace(self, demand=self.demand[rows], saturated=self.saturated[rows], capacity=self.capacity[rows])
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 LEAST_ROWS = 5_000  # below it the fleet is too small or too young to learn from
 CANDIDATES_LEARNT = 8  # of each VM and moment, drawn anew: neighbours tell much the same
 WEIGHT_BY_CAPACITY = 0.2  # exponent: large VMs matter more to the fleet, but they are few, and soon learnt by heart
-CHUNK_VMS = 2000  # described at once
+CHUNK_VMS = 500  # described at once: what is worked on stays in the caches
 ROUNDS = 80
 # Shares of time are probabilities; the rest are rates with a long tail.
 OBJECTIVES = {"violated": "cross_entropy", "unserved": "poisson", "added": "poisson"}
@@ -156,7 +156,7 @@ def curves(model: OutcomeModel, moment: Moment, floor: Doubles) -> Curves:
     rungs = ladder(moment.capacity, floor, peak)
     parts = []
     for first in range(0, len(peak), CHUNK_VMS):
-        rows = np.arange(first, min(first + CHUNK_VMS, len(peak)))
+        rows = slice(first, first + CHUNK_VMS)
         names, values = describe(moment.only(rows), Ladder(rungs.lowest[rows], rungs.step[rows]))
         if names != model.features:
             raise HeadroomError("model.foreign", "The outcome model was trained on other features.")

@@ -167,8 +167,10 @@ def believed(seen: Doubles, saturated: Flags, capacity: Doubles, beyond: float) 
     """
     with needs("numpy"):
         import numpy as np
-    more = np.minimum(seen * beyond, capacity[:, None])
-    return np.nan_to_num(np.where(saturated, more, seen))
+    demand = np.where(np.isnan(seen), 0.0, seen)
+    vm, at = np.nonzero(saturated)
+    demand[vm, at] = np.minimum(demand[vm, at] * beyond, capacity[vm])
+    return demand
 
 
 def moment_of(demand: Doubles, saturated: Flags, capacity: Doubles, *, step_s: int, lead: int, now: datetime) -> Moment:

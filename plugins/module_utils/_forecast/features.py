@@ -36,6 +36,7 @@ PAST_DAYS = 7
 WINDOWS_H = (1, 6, 24, 72, 24 * PAST_DAYS)  # exceedances are counted over each
 SLOT_DAYS = (1, 2, 3, 7)  # the same hour, so many days ago
 NEAR_LOG, FAR_LOG = 5.0, -6.0  # levels beyond exp of these, over the candidate, are all the same
+ALIKE = 1  # moments are, where they stood at most so many rungs of the ladder apart
 LEAST_LEVEL = 1e-4  # of capacity: below, demand is nothing
 
 
@@ -196,7 +197,7 @@ def _since(exceeded: Bins, peaks: Bins, hour: int) -> Doubles:
 def _recurrences(exceeded: Bins, hourly: Bins, moment: Moment) -> Iterator[tuple[str, Doubles, Doubles]]:
     """How often what followed moments like this one exceeded each candidate [V, K], and how many there were [V].
 
-    Moments are alike where the last interval, or the last hour, stood within a rung of the ladder.
+    Moments are alike by the last interval, or by the last hour.
     """
     with needs("numpy"):
         import numpy as np
@@ -204,7 +205,7 @@ def _recurrences(exceeded: Bins, hourly: Bins, moment: Moment) -> Iterator[tuple
 
     def alike(state: Bins) -> Bins:
         """1 where it was; the difference wraps around below 0."""
-        return np.asarray((state[:, : after.shape[1]] - (state[:, -1:] - 1) <= 2).view(np.uint8))
+        return np.asarray((state[:, : after.shape[1]] - (state[:, -1:] - ALIKE) <= 2 * ALIKE).view(np.uint8))
 
     kind = alike(exceeded[:, moment.hour - 1 :]) + 2 * alike(hourly)
     cells = _counted(after + (COUNT + 1) * kind, 4 * (COUNT + 1)).reshape(-1, 2, 2, COUNT + 1)

@@ -30,6 +30,13 @@ options:
     type: list
     elements: str
     default: ['0.5', '0.9', '0.95', '0.98']
+  trained:
+    description:
+      - Whether the models of quantiles that M(headroom.fleet.model_train) trained speak for the VMs that they stand for.
+      - A model speaks first, and gives way where the engine chosen did clearly better. One that cannot say what is asked
+        for, is stale or foreign, is left out with a warning.
+    type: bool
+    default: true
 attributes:
   check_mode:
     support: full
@@ -46,6 +53,7 @@ seealso:
   - module: headroom.fleet.forecast_backtest
   - module: headroom.fleet.telemetry_collect
   - module: headroom.fleet.allocation_plan
+  - module: headroom.fleet.model_train
 """
 
 EXAMPLES = r"""
@@ -74,7 +82,8 @@ rows:
   sample: 20544
 engines:
   description:
-    - For how many series (of one VM and metric) each engine speaks, at one quantile or more.
+    - For how many series (of one VM and metric) each engine speaks, at one quantile or more. V(quantile_trees) is a trained
+      model, V(mix) the mean of a trained model and the engine chosen.
     - The empty name stands for those without any history.
   returned: success
   type: dict
@@ -96,6 +105,7 @@ def main() -> None:
         **FORECAST,
         "snapshot": {"type": "str", "required": True},
         "series": {"type": "str"},
+        "trained": {"type": "bool", "default": True},
         "quantiles": {"type": "list", "elements": "str", "default": ["0.5", "0.9", "0.95", "0.98"]},
     }
     run(lambda context, params: forecast_demand(context, **{name: params[name] for name in spec}), spec)

@@ -60,7 +60,7 @@ models:
       description: Digest of the model.
       type: str
     purpose:
-      description: What it foretells; V(outcome).
+      description: What it foretells; V(outcome) or V(quantile).
       type: str
     metric:
       description: For which metric.

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: model_train
-short_description: Train models of what sizes come to, where they are due
+short_description: Train models of what sizes come to, and of quantiles, where they are due
 version_added: 0.1.0
 description:
-  - Learns from the telemetry store, for each metric, what holding a candidate size comes to, with one model for the
-    whole fleet. A model is an artifact that names its telemetry, features, libraries, seed and operating point.
+  - Learns from the telemetry store, for each metric, what holding a candidate size comes to, or the quantiles of demand,
+    with one model for the whole fleet. A model is an artifact that names its telemetry, features, libraries, seed and
+    operating point.
   - The same telemetry, options and libraries give the same digest.
   - A new model is a candidate. Where none is on trial it speaks for a share of the VMs, as the canary, until
     M(headroom.fleet.model_review) lets it take over or rolls it back.
@@ -30,6 +31,25 @@ options:
     elements: str
     choices: [cpu_millicores, memory_used_mib]
     default: [cpu_millicores, memory_used_mib]
+  purpose:
+    description:
+      - What the models foretell. Models of V(outcome) choose sizes. Models of V(quantile) speak in
+        M(headroom.fleet.demand_forecast); what was seen at a VM's own size they learn as a lower bound.
+    type: str
+    choices: [outcome, quantile]
+    default: outcome
+  quantiles:
+    description: Quantiles that a model of V(quantile) foretells, as decimal strings. It speaks where a forecast asks for
+      no other.
+    type: list
+    elements: str
+    default: ['0.5', '0.9', '0.95', '0.98']
+  minute:
+    description:
+      - Minute of the hour at which forecasts are made. A model of V(quantile) learns most from that minute of past hours,
+        and so knows the jobs that start then.
+      - By default that of the training.
+    type: int
   target:
     description: Whether demand is the mean or the maximum within each interval. Where no maximum is known the mean
       stands in.
@@ -37,7 +57,8 @@ options:
     choices: [mean, maximum]
     default: maximum
   lead_s:
-    description: Seconds from a decision to when its size holds. There are models of their own for each lead.
+    description: Seconds from a decision to when its size holds. There are models of their own for each lead, but of
+      V(quantile) one for all.
     type: int
     default: 300
   every_s:
@@ -72,7 +93,7 @@ options:
   operating_point:
     description:
       - Numbers of the operating point to replace, by name. What they mean stands in the guide on models.
-      - The point is frozen in the model, and never tuned on the fleet.
+      - The point is frozen in the model, and never tuned on the fleet. Models of V(quantile) have none.
     type: dict
 attributes:
   check_mode:
@@ -100,6 +121,13 @@ EXAMPLES = r"""
     snapshot: "{{ observed.snapshot }}"
   run_once: true
   register: trained
+
+- name: Train models of quantiles where they are due, for forecasts at ten to the hour
+  headroom.fleet.model_train:
+    snapshot: "{{ observed.snapshot }}"
+    purpose: quantile
+    minute: 50
+  run_once: true
 
 - name: Train one for acts that take an hour, now
   headroom.fleet.model_train:
@@ -168,6 +196,9 @@ from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context impor
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.train import Course, train
 
 COURSE = {
+    "purpose": {"type": "str", "choices": ["outcome", "quantile"], "default": "outcome"},
+    "quantiles": {"type": "list", "elements": "str", "default": ["0.5", "0.9", "0.95", "0.98"]},
+    "minute": {"type": "int"},
     "target": {"type": "str", "choices": ["mean", "maximum"], "default": "maximum"},
     "lead_s": {"type": "int", "default": 300},
     "every_s": {"type": "int", "default": 3600},
@@ -184,7 +215,7 @@ METRICS = ["cpu_millicores", "memory_used_mib"]
 def act(context: Context, params: dict[str, Any]) -> Result:
     return train(
         context,
-        Course(**{name: params[name] for name in COURSE}),
+        Course(**{**{name: params[name] for name in COURSE}, "quantiles": tuple(params["quantiles"])}),
         snapshot=params["snapshot"],
         metrics=params["metrics"],
         point=params["operating_point"],

@@ -19,11 +19,14 @@ from .._records.series import METRICS
 from .conformal import FleetErrors, corrected
 from .engines import COSTLY, ENGINES, Engine
 from .grid import SECOND_US, Past, Span, level_of, past
+from .quantile_engine import NAME as TREES
+from .quantile_engine import FleetTrees, Speaking
 from .request import Request
-from .select import Only, Selection, Shape, attempt, select
+from .select import Only, Selection, Shape, Trial, attempt, select
+from .trained import BOTH, CHOSEN, MIX, MODEL, Spoken, listen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -44,6 +47,7 @@ def make_forecast(
     *,
     unique_ids: Sequence[str],
     engines: Sequence[Engine] = ENGINES,
+    trees: Optional[FleetTrees] = None,
     together: Optional[Together] = None,
 ) -> tuple[pa.Table, tuple[Choice, ...], tuple[str, ...]]:
     """Forecast every metric of the request for each VM.
@@ -51,9 +55,9 @@ def make_forecast(
     ``tables`` are interval rows in tables of whole VMs; only one is held at a time, and how the VMs are dealt out to
     them changes nothing. Returns the rows (``_records.forecast.COLUMNS``, sorted by VM, metric, ds, quantile; values
     never negative, never NaN, ascending with the quantile), one choice per VM and metric, and warnings; a VM without
-    history has no rows, and a choice with engine "". A costly engine is tried for the first ``request.costly_vms`` of
-    ``unique_ids`` alone. ``together`` learns what the VMs of a place ask for jointly. Raises ``forecast.request``,
-    ``forecast.rows``.
+    history, or with rows that make no sense, has no rows, and a choice with engine "". A costly engine is tried for the
+    first ``request.costly_vms`` of ``unique_ids`` alone. ``trees`` speak beside the engine chosen. ``together`` learns
+    what the VMs of a place ask for jointly. Raises ``forecast.request``, ``forecast.rows``.
     """
     request.check(vms=len(unique_ids))
     shape = shape_of(request)
@@ -66,9 +70,11 @@ def make_forecast(
     )
     fleet = {metric: FleetErrors() for metric in request.metrics}
     parts: list[_Part] = []
+    rejected: dict[tuple[str, str], str] = {}
     for table in tables:
         for metric in request.metrics:
             known = past(table, metric=metric, target=request.target, span=span)
+            rejected.update({(unique_id, metric): why for unique_id, why in known.rejected.items()})
             if known.unique_ids:
                 trials = attempt(
                     known.values,
@@ -76,28 +82,32 @@ def make_forecast(
                     engines=bounded(engines, known.unique_ids, request, unique_ids=unique_ids),
                     under_way=span.under_way,
                 )
-                scale = level_of(known.values)
-                fleet[metric].add(trials[0].naive_errors, scale)
-                complete = [trial.complete.tolist() for trial in trials]
-                chosen = select(trials)
+                model = None if trees is None else trees.speaking(metric, known.unique_ids)
+                part = _part(metric, known, trials, model, request)
+                fleet[metric].add(trials[0].naive_errors, part.scale)
                 if together is not None:
-                    together.learn(metric, known, trials, chosen)
-                parts.append(_Part(metric, scale, _lean(known), chosen, complete))
+                    together.learn(metric, known, trials, part.chosen)
+                parts.append(part)
     tried = frozenset(_tried(request, unique_ids))
     found = [_finished(part, fleet[part.metric].offsets(shape.levels), request, engines, tried) for part in parts]
     if together is not None:
         for part in found:
             together.say(part.metric, part.unique_ids, part.values)
     choices = {(choice.unique_id, choice.metric): choice for part in found for choice in part.choices}
-    for unique_id in unique_ids:
-        for metric in request.metrics:
-            if (unique_id, metric) not in choices:
-                choices[unique_id, metric] = Choice(unique_id, metric, "", "no history", 0, 0, "", -1)
+    unknown = {(unique_id, metric): "no history" for unique_id in unique_ids for metric in request.metrics}
+    for key, why in {**unknown, **rejected}.items():
+        choices.setdefault(key, Choice(*key, "", why, 0, 0, "", -1))
     silent = sum(part.silent for part in found)
     warnings = bound_warnings(engines, request, unique_ids=unique_ids) + (
         (f"A costly engine gave no forecast for {silent} series; the others speak for them.",) if silent else ()
     )
-    return _table(found, request, engines), tuple(choices[key] for key in sorted(choices)), warnings
+    warnings += tuple(f"There is no forecast of {of} for {one}: {why}." for (one, of), why in sorted(rejected.items()))
+    return _table(found, request, names_of(engines, trees)), tuple(choices[key] for key in sorted(choices)), warnings
+
+
+def names_of(engines: Sequence[Engine], trees: Optional[FleetTrees]) -> tuple[str, ...]:
+    """Whoever may speak."""
+    return (*(engine.name for engine in engines), *(() if trees is None else (TREES, MIX)))
 
 
 def shape_of(request: Request) -> Shape:
@@ -147,6 +157,8 @@ class _Part:
     past: Past
     chosen: Selection
     complete: list[list[bool]]  # [engines][V], whether each engine says every step
+    spoken: Optional[Spoken]  # what the trained model says
+    model: Optional[Speaking]  # whose it is
 
 
 @dataclass(frozen=True)
@@ -159,6 +171,16 @@ class _Finished:
     silent: int  # series for which a costly engine was tried and has no forecast
 
 
+def _part(metric: str, known: Past, trials: Sequence[Trial], model: Optional[Speaking], request: Request) -> _Part:
+    """Choose among the engines, and hear what the trained model says beside the one chosen."""
+    chosen, spoken = select(trials), None
+    if model is not None:
+        under_way = request.cutoff > request.now
+        spoken = listen(model, known.values, shape_of(request), trials=trials, chosen=chosen, under_way=under_way)
+    complete = [trial.complete.tolist() for trial in trials]
+    return _Part(metric, level_of(known.values), _lean(known), chosen, complete, spoken, model)
+
+
 def _finished(
     part: _Part, fleet: Floats, request: Request, engines: Sequence[Engine], tried: frozenset[str]
 ) -> _Finished:
@@ -167,20 +189,26 @@ def _finished(
         import numpy as np
     chosen, known = part.chosen, part.past
     values = corrected(chosen.raw, own=chosen.offset, exact=chosen.exact, fleet=part.scale[:, None] * fleet[None, :])
+    names = [engine.name for engine in engines]
+    speaking, heard = chosen.engine, [""] * len(values)
+    if part.spoken is not None and part.model is not None:
+        values, who = part.spoken.beside(values)
+        speaking = np.where(who == CHOSEN, chosen.engine, len(names) + (who == BOTH))
+        heard = _heard(part.spoken, part.model, who, request.quantiles)
     scored = np.all(~np.isnan(chosen.offset), axis=1).tolist()
     correction = "not corrected" if np.isnan(fleet).any() else "corrected by the errors of the fleet"
     until = np.minimum(known.observed_until_us, (request.now - EPOCH) // timedelta(microseconds=1)).tolist()
-    names = [engine.name for engine in engines]
     costly = [place for place, engine in enumerate(engines) if engine in COSTLY]
-    engine, ratio, origins = chosen.engine.tolist(), chosen.ratio.tolist(), chosen.origins.min(axis=1).tolist()
+    engine, ratio, origins = speaking.tolist(), chosen.ratio.tolist(), chosen.origins.min(axis=1).tolist()
     choices, silent = [], 0
     for row, unique_id in enumerate(known.unique_ids):
-        spoken = [names[place] for place in engine[row]]
-        reason = (
-            _comparison(spoken, ratio[row], request.quantiles, origins[row])
-            if scored[row]
-            else f"{names[0]}: too short a history to compare engines, {correction}"
-        )
+        spoken = [(*names, TREES, MIX)[place] for place in engine[row]]
+        others = {at: name for at, name in enumerate(spoken) if engine[row][at] < len(names)}
+        reason = heard[row]
+        if others and scored[row]:
+            reason += "; " * bool(reason) + _comparison(others, ratio[row], request.quantiles, origins[row])
+        elif others:
+            reason += "; " * bool(reason) + f"{names[0]}: too short a history to compare engines, {correction}"
         missing = [names[place] for place in costly if unique_id in tried and not part.complete[place][row]]
         silent += bool(missing)
         choices.append(
@@ -197,13 +225,34 @@ def _finished(
                 recent_maximum=int(np.ceil(known.recent_maximum[row])),
             )
         )
-    return _Finished(part.metric, known.unique_ids, chosen.engine, values, choices, silent)
+    return _Finished(part.metric, known.unique_ids, speaking, values, choices, silent)
 
 
-def _comparison(spoken: Sequence[str], ratios: Sequence[float], quantiles: Sequence[str], origins: int) -> str:
+def _heard(spoken: Spoken, model: Speaking, who: Integers, quantiles: Sequence[str]) -> list[str]:
+    """Say where the trained model speaks, alone or in part, which one, and how good it was; "" where it does not."""
+    with needs("numpy"):
+        import numpy as np
+    loss = spoken.standing.loss
+    ratio = np.divide(loss[:, 0], loss[:, 1], out=np.ones_like(loss[:, 0]), where=loss[:, 1] > 0)
+    digests = model.digests(len(who))
+    reasons = []
+    for row, (of_levels, digest) in enumerate(zip(who.tolist(), digests)):
+        parts = [
+            f"{name} at {', '.join(quantiles[at] for at, one in enumerate(of_levels) if one == code)}"
+            for code, name in ((MODEL, TREES), (BOTH, MIX))
+            if code in of_levels
+        ]
+        origins = int(spoken.origins[row])
+        seen = f"pinball {', '.join(f'{one:.2f}' for one in ratio[row])} of the next best, over {origins} origins"
+        told = seen if origins else "no origin yet that it was not trained on"
+        reasons.append(f"{'; '.join(parts)} (model {digest}; {told})" if parts else "")
+    return reasons
+
+
+def _comparison(spoken: Mapping[int, str], ratios: Sequence[float], quantiles: Sequence[str], origins: int) -> str:
     """Say who speaks at which quantile, and how good that was: its pinball loss as a share of naive's."""
     places: dict[str, list[int]] = {}
-    for place, name in enumerate(spoken):
+    for place, name in spoken.items():
         places.setdefault(name, []).append(place)
     parts = [
         f"{name} at {', '.join(quantiles[place] for place in at)}"
@@ -230,7 +279,7 @@ def _lean(known: Past) -> Past:
     return replace(known, values=np.empty((0, 0), dtype=np.float32))
 
 
-def _table(found: Sequence[_Finished], request: Request, engines: Sequence[Engine]) -> pa.Table:
+def _table(found: Sequence[_Finished], request: Request, names: Sequence[str]) -> pa.Table:
     with needs("numpy", "pyarrow"):
         import numpy as np
         import pyarrow as pa
@@ -266,6 +315,6 @@ def _table(found: Sequence[_Finished], request: Request, engines: Sequence[Engin
         "ds": pa.array(np.tile(np.repeat(ds_us, quantiles), len(keys)), time),
         "quantile": each(np.tile(np.arange(quantiles, dtype=np.int32), len(keys) * steps), request.quantiles),
         "value": pa.array(values.reshape(-1)),
-        "engine": each(np.repeat(spoken, steps, axis=0).reshape(-1), [engine.name for engine in engines]),
+        "engine": each(np.repeat(spoken, steps, axis=0).reshape(-1), names),
     }
     return pa.table([columns[name] for name in COLUMNS], schema=schema)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from .._core.errors import HeadroomError
@@ -62,6 +62,7 @@ class Past:
     history_s: Integers  # [V], from the first to the last known interval
     observed_until_us: Integers  # [V], end of the last known interval
     recent_maximum: Floats  # [V], largest value of the hour before observed_until
+    rejected: dict[str, str] = field(default_factory=dict)  # other VMs, that have rows which make no sense -> why
 
 
 def past(table: pa.Table, *, metric: str, target: str, span: Span) -> Past:
@@ -74,8 +75,8 @@ def past(table: pa.Table, *, metric: str, target: str, span: Span) -> Past:
     mean, and of its maximum a lower bound, which the truth that engines are scored by is as well. ``seen_ppm`` tells.
     The maximum of an interval under way may yet come: it stands no lower than that of the interval before it.
 
-    Raises ``forecast.rows`` for rows of another interval, for two rows of one VM and time, and for what is negative or
-    no number.
+    A VM with two rows for one time, or with a value that is negative or no number, is rejected, and leaves the others
+    as they are. Raises ``forecast.rows`` for rows of another interval.
     """
     with needs("numpy", "pyarrow"):
         import numpy as np
@@ -90,15 +91,16 @@ def past(table: pa.Table, *, metric: str, target: str, span: Span) -> Past:
     peak = np.where(has_maximum, maximum, mean)
     wanted = (slot >= 0) & (slot < span.slots) & ~np.isnan(peak)
     if not wanted.all():
-        rows, slot, mean, peak, has_maximum, seen = (
-            of_all[wanted] for of_all in (rows, slot, mean, peak, has_maximum, seen)
-        )
+        rows, slot, mean, peak, has_maximum, seen = (of[wanted] for of in (rows, slot, mean, peak, has_maximum, seen))
     if (table["interval_s"].to_numpy()[rows] != span.series_interval_s).any():
         raise _bad(f"The series hold other intervals than {span.series_interval_s} s.")
-    if (mean < 0).any() or (peak < 0).any() or np.isinf(peak).any():
-        raise _bad(f"A value of {metric} is negative or infinite.")
     vms, vm = _words(table["unique_id"])
     vm = vm[rows]
+    wrong = (mean < 0) | (peak < 0) | np.isinf(mean) | np.isinf(peak)
+    if wrong.any():
+        return _without(
+            table, np.unique(vm[wrong]), "a value is negative or no number", metric=metric, target=target, span=span
+        )
     present = np.flatnonzero(np.bincount(vm, minlength=len(vms)))
     ascending = sorted(present.tolist(), key=vms.__getitem__)
     unique_ids = [vms[code] for code in ascending]
@@ -115,11 +117,12 @@ def past(table: pa.Table, *, metric: str, target: str, span: Span) -> Past:
     known = ~np.isnan(peaks)
     count = np.count_nonzero(known, axis=1)
     if int(count.sum()) != len(place):
-        raise _bad(f"Two rows hold {metric} of one VM at one time.")
+        codes = np.array(ascending)[np.bincount(row[vm], minlength=len(count)) != count]
+        return _without(table, codes, "two rows hold one time", metric=metric, target=target, span=span)
     first = np.argmax(known, axis=1)
     last = span.slots - 1 - np.argmax(known[:, ::-1], axis=1)
     maxima = count if has_maximum.all() else np.bincount(place[has_maximum] // span.slots, minlength=len(unique_ids))
-    whole = bool((seen == PPM).all())
+    whole = (seen == PPM).all()
     seen_of = count * PPM if whole else np.bincount(place // span.slots, weights=seen, minlength=len(unique_ids))
     hour = np.maximum(last[:, None] - np.arange(max(1, HOUR_S // span.series_interval_s)), 0)
     blocks = (len(unique_ids), span.columns, span.per_column)
@@ -141,6 +144,16 @@ def past(table: pa.Table, *, metric: str, target: str, span: Span) -> Past:
         observed_until_us=span.start_us + (last + 1) * span.series_interval_s * SECOND_US,
         recent_maximum=np.fmax.reduce(np.take_along_axis(peaks, hour, axis=1), axis=1),
     )
+
+
+def _without(table: pa.Table, codes: Integers, why: str, *, metric: str, target: str, span: Span) -> Past:
+    """The past of the others."""
+    with needs("numpy", "pyarrow"):
+        import numpy as np
+        import pyarrow as pa
+    vms, vm = _words(table["unique_id"])
+    kept = past(table.filter(pa.array(~np.isin(vm, codes))), metric=metric, target=target, span=span)
+    return replace(kept, rejected={**kept.rejected, **{vms[code]: why for code in codes.tolist()}})
 
 
 def _maxima(peaks: Floats, span: Span) -> Floats:
@@ -166,12 +179,12 @@ def level_of(values: Floats) -> Floats:
 
 
 def _numbers(column: pa.ChunkedArray, rows: Integers) -> npt.NDArray[np.float64]:
-    """Values of these rows, null as NaN. Raises ``forecast.rows`` for a NaN that is a value."""
+    """Values of these rows: a null as NaN, and a NaN that is a value as infinite, which is wrong as well."""
     with needs("numpy"):
         import numpy as np
     values: npt.NDArray[np.float64] = column.to_numpy()
     if np.count_nonzero(np.isnan(values)) != column.null_count:
-        raise _bad("A value is NaN.")
+        values = np.where(np.isnan(values) & ~column.is_null().to_numpy(), np.inf, values)
     return values[rows]
 
 

@@ -53,10 +53,11 @@ def unknown(series: int, engines: int, levels: int) -> Standing:
     return Standing(none, none, np.zeros(series))
 
 
-def combined(standing: Standing, said: Doubles) -> tuple[Doubles, Integers]:
+def combined(standing: Standing, said: Doubles, *, least: float = LEAST) -> tuple[Doubles, Integers]:
     """From what the engines say [V, E, S, Q] to one forecast [V, S, Q], and who spoke [V, Q]; E is the mix.
 
-    An engine that says NaN has no part; where the first says NaN for a series, the mix of the others speaks.
+    After fewer than ``least`` forecasts nobody but the first engine speaks. An engine that says NaN has no part; where
+    the first says NaN for a series, the mix of the others speaks.
     """
     with needs("numpy"):
         import numpy as np
@@ -71,7 +72,7 @@ def combined(standing: Standing, said: Doubles) -> tuple[Doubles, Integers]:
     clear[:, 0] = True
     loss = np.where(out[..., None] | ~clear, np.inf, standing.loss)
     best = np.argmin(loss, axis=1)  # [V, Q]
-    mature = (standing.count >= LEAST)[:, None]
+    mature = (standing.count >= least)[:, None]
     mix = np.int64(said.shape[1])
     fallback = np.where(silent[:, :1], mix, np.int64(0))
     who = np.where(mature, best, fallback)

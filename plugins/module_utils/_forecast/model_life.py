@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The life of a model: whether it may speak, for whom, when it takes over, when it must go, and when it has drifted.
 
-A new model speaks for a share of the VMs first. It is compared with the current one on the same VMs and days, each in a
-closed loop: by the share of the time that a VM stands at its cap (demand above it is never seen, so violations alone
-would flatter a model that starves its VMs), and by cost, the loss at the frozen operating point. Whoever is certainly
-worse is rolled back at once, whoever is not worse after enough days takes over.
+A new model speaks for a share of the VMs first. It is compared with the current one on the same VMs and days. Models of
+outcomes each in a closed loop: by the share of the time that a VM stands at its cap (demand above it is never seen, so
+violations alone would flatter a model that starves its VMs), and by cost, the loss at the frozen operating point.
+Models of quantiles by how often demand lay above the highest one, and by pinball loss. Whoever is certainly worse is
+rolled back at once, whoever is not worse after enough days takes over.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from .._core.clock import parse_utc
 from .._core.errors import HeadroomError
 from .._core.needs import needs
 from .._core.units import PPM, PPM_PER_PERCENT
-from .._records.model import CANARY, CANDIDATE, CURRENT, RETIRED, ROLLED_BACK
+from .._records.model import CANARY, CANDIDATE, CURRENT, OUTCOME, QUANTILE, RETIRED, ROLLED_BACK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,9 +39,11 @@ PROMOTE, ROLL_BACK, WAIT = "promote", "roll_back", "wait"
 CERTAIN, LIKELY = 2.33, 1.0
 LEAST_DAYS = 1  # of a trial before anything is concluded: a day has every hour
 PATIENCE = 3  # times the days of a trial after which a model that was not shown to be as good goes
-# By how much a model may be worse: what is less matters to nobody.
-TOLERATED_HELD = 0.001  # share of the time at the cap
-TOLERATED_COST = 0.005  # in shares of capacity
+# What is held and cost, and by how much a model may be worse: what is less matters to nobody.
+MEASURES = {
+    OUTCOME: (("time at the cap", 0.001), ("cost", 0.005)),  # shares of the time, and of capacity
+    QUANTILE: (("time above the highest quantile", 0.01), ("loss", 0.02)),  # shares of the time, and of naive's loss
+}
 
 # CUSUM (Page, Biometrika 1954) on daily loss in standard deviations: half of one is slack, and at five it calls. That
 # is once in some 900 days that do not depend on each other, and after about ten with a drift of one standard deviation
@@ -53,6 +56,7 @@ LEAST_DEVIATION = 0.02  # of the mean: what a few days said of it may be too lit
 class Wanted:
     """What a model is wanted for, and what there is to use it with."""
 
+    purpose: str
     metric: str
     target: str
     interval_s: int
@@ -68,6 +72,7 @@ class Wanted:
 def refuse(model: Model, wanted: Wanted, *, now: datetime) -> None:
     """Raise ``model.foreign``, ``model.library`` or ``model.stale`` for a model that may not speak here and now."""
     for wrong, why in (
+        (model.purpose != wanted.purpose, f"is one of {model.purpose}s"),
         (model.metric != wanted.metric or model.target != wanted.target, f"is for {model.target} {model.metric}"),
         (model.interval_s != wanted.interval_s, f"was trained for intervals of {model.interval_s} s"),
         (model.lead_s != wanted.lead_s, f"was trained for a lead of {model.lead_s} s"),
@@ -125,8 +130,9 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True)
 class Trial:
-    """How V VMs fared, the same under both: held is the share of time at the cap, cost in shares of capacity."""
+    """How V VMs fared, the same under both, by the MEASURES of the purpose."""
 
+    purpose: str
     days: int  # whole ones
     held: Doubles  # [V] under the canary
     cost: Doubles
@@ -141,10 +147,8 @@ def judge(trial: Trial, *, days: int, least_vms: int) -> Verdict:
         return Verdict(WAIT, f"{trial.days} days of {vms} VMs are too few: it takes {LEAST_DAYS} of {least_vms}")
     worse = []
     shown = True
-    for name, ours, theirs, tolerated in (
-        ("time at the cap", trial.held, trial.reference_held, TOLERATED_HELD),
-        ("cost", trial.cost, trial.reference_cost, TOLERATED_COST),
-    ):
+    found = ((trial.held, trial.reference_held), (trial.cost, trial.reference_cost))
+    for (name, tolerated), (ours, theirs) in zip(MEASURES[trial.purpose], found):
         more = ours - theirs
         mean = float(more.mean())
         error = float(more.std(ddof=1)) / vms**0.5 if vms > 1 else 0.0

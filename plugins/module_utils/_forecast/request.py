@@ -64,7 +64,7 @@ class Request:
         whole = interval_s > 0 and series_interval_s > 0
         values = vms * len(self.metrics) * len(self.quantiles) * (self.horizon_s // interval_s if whole else 0)
         for wrong, why in (
-            (not _ascending(self.quantiles), f"The quantiles {self.quantiles} do not ascend between 0 and 1."),
+            (not ascending(self.quantiles), f"The quantiles {self.quantiles} do not ascend between 0 and 1."),
             (not self.metrics, "No metric is given."),
             (bool(unknown), f"Unknown metric: {', '.join(unknown)}; known are {', '.join(METRICS)}."),
             (self.target not in TARGETS, f"The target {self.target!r} is none of {', '.join(TARGETS)}."),
@@ -102,7 +102,8 @@ class Request:
                 raise HeadroomError("forecast.request", why, advice="Correct the options of the forecast.")
 
 
-def _ascending(quantiles: tuple[str, ...]) -> bool:
+def ascending(quantiles: tuple[str, ...]) -> bool:
+    """Whether these are decimal strings that ascend between 0 and 1."""
     try:
         levels = [Decimal(quantile) for quantile in quantiles]
         return bool(levels) and levels == sorted(set(levels)) and 0 < levels[0] <= levels[-1] < 1

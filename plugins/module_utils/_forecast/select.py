@@ -117,14 +117,19 @@ def attempt(past: Floats, shape: Shape, *, engines: Sequence[Engine], under_way:
 
     If the last column is still ``under_way`` it is the newest there is to forecast from, but no truth to score by.
     """
+    ends = origins_of(past.shape[1] - under_way, shape)
+    truth = truth_at(past, ends, shape)
+    return [_trial(engine, past, truth, ends, shape) for engine in engines]
+
+
+def truth_at(past: Floats, ends: Sequence[int], shape: Shape) -> Floats:
+    """Return what came after each end at the scored steps, [V, ends, S]."""
     with needs("numpy"):
         import numpy as np
-    ends = _origins(past.shape[1] - under_way, shape)
-    scored = [shape.lead + step for step in shape.scored]
-    truth = np.empty((len(past), len(ends), len(scored)), dtype=np.float32)
+    truth = np.empty((len(past), len(ends), len(shape.scored)), dtype=np.float32)
     for place, end in enumerate(ends):
-        truth[:, place] = past[:, [end + step for step in scored]]
-    return [_trial(engine, past, truth, ends, shape) for engine in engines]
+        truth[:, place] = past[:, [end + shape.lead + step for step in shape.scored]]
+    return truth
 
 
 def select(trials: Sequence[Trial]) -> Selection:
@@ -183,7 +188,7 @@ def _forecast(engine: Engine, past: Floats, ends: Sequence[int], shape: Shape) -
     return value[:, :, shape.lead :]
 
 
-def _origins(known: int, shape: Shape) -> list[int]:
+def origins_of(known: int, shape: Shape) -> list[int]:
     """Ends of the pasts to forecast from, newest first; what they forecast lies wholly in the known."""
     spacing = max(SPACING_S // shape.interval_s, shape.steps, 1)
     newest = known - shape.lead - shape.steps

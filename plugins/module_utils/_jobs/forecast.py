@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Optional
 from .._core.clock import format_utc
 from .._core.errors import HeadroomError
 from .._forecast.engines import ENGINES, Engine
-from .._forecast.forecast import make_forecast
+from .._forecast.forecast import make_forecast, names_of
+from .._forecast.quantile_engine import FleetTrees
 from .._forecast.request import Request
 from .._forecast.together import Together
 from .._records.forecast import JOINED_BY, Forecast
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .._records.snapshot import Snapshot
+    from .outcomes import OutcomeRows
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,16 @@ def forecast(
     unique_ids: Sequence[str],
     series_digest: Optional[str] = None,
     engines: Sequence[Engine] = ENGINES,
+    trees: Optional[FleetTrees] = None,
     snapshot: Optional[Snapshot] = None,
+    outcomes: Optional[OutcomeRows] = None,
 ) -> Forecasted:
     """Forecast these VMs once, as one fleet.
 
     With ``series_digest`` the rows are exactly those that the header names, whatever was written since, and
     ``series.changed`` is raised if the store no longer has them. With ``snapshot``, which says who is where, it also
-    holds the joint demand of every host and host set. Otherwise raises what the stores raise.
+    holds the joint demand of every host and host set, and with ``outcomes`` what the outcome models say of the same
+    telemetry. Otherwise raises what the stores raise.
     """
     if series_digest is None:
         pinned = None
@@ -67,8 +72,9 @@ def forecast(
         request = replace(request, series_interval_s=pinned.interval_s)
         scan = series.pinned(pinned)
     together = None if snapshot is None else Together(snapshot, request)
+    tables = scan.tables() if outcomes is None else outcomes.watched(scan.tables())
     table, choices, notes = make_forecast(
-        scan.tables(), request, unique_ids=unique_ids, engines=engines, together=together
+        tables, request, unique_ids=unique_ids, engines=engines, trees=trees, together=together
     )
     header = scan.header()
     if pinned is not None and header != pinned:
@@ -78,6 +84,7 @@ def forecast(
             advice="Forecast again without a pinned series.",
         )
     header_digest = artifacts.put(header)
+    said = None if outcomes is None else outcomes.table()
     digest = artifacts.put(
         Forecast(
             series=header_digest,
@@ -87,13 +94,16 @@ def forecast(
             horizon_s=request.horizon_s,
             interval_s=request.interval_s,
             quantiles=request.quantiles,
-            engines=tuple(engine.name for engine in engines),
+            engines=names_of(engines, trees),
+            models=() if trees is None else tuple(sorted(trees.models)),
             table=artifacts.put_bytes(table_bytes(table)),
             rows=table.num_rows,
             choices=choices,
             places=() if together is None else together.demands(),
+            outcomes="" if said is None else artifacts.put_bytes(table_bytes(said)),
         )
     )
     spoken = Counter(name for choice in choices for name in choice.engine.split(JOINED_BY))
     silent = (f"{spoken['']} of {len(choices)} series have no history.",) if spoken[""] else ()
-    return Forecasted(digest, header_digest, table.num_rows, dict(sorted(spoken.items())), silent + notes)
+    unpriced = () if outcomes is None else outcomes.warnings()
+    return Forecasted(digest, header_digest, table.num_rows, dict(sorted(spoken.items())), silent + notes + unpriced)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -15,8 +15,12 @@ from .._core.units import PERCENT, PPM_PER_PERCENT
 from .._forecast.features import VERSION, names
 from .._forecast.model_life import Wanted, refuse, speakers
 from .._forecast.outcome_model import OBJECTIVES, OutcomeModel
+from .._forecast.quantile_features import VERSION as QUANTILE_VERSION
+from .._forecast.quantile_features import Clock
+from .._forecast.quantile_features import names as quantile_names
+from .._forecast.quantile_model import Model as QuantileModel
 from .._forecast.tree_text import check_trees
-from .._records.model import MOST_TREES_BYTES, Model, Version, read_model
+from .._records.model import MOST_TREES_BYTES, OUTCOME, QUANTILE, Model, Version, read_model
 from .._records.series import DAY_S
 from .._records.snapshot import Snapshot
 from .._store import models
@@ -57,15 +61,20 @@ def libraries() -> dict[str, str]:
 
 def wanted_here(model: Model, *, longest_s: int = LONGEST_S) -> Wanted:
     """The use that a model was made for, with the features and libraries of this release and place."""
+    if model.purpose == QUANTILE:
+        features, version, outcomes = quantile_names(Clock(model.interval_s)), QUANTILE_VERSION, len(_levels(model))
+    else:
+        features, version, outcomes = names(), VERSION, len(OBJECTIVES)
     return Wanted(
+        purpose=model.purpose,
         metric=model.metric,
         target=model.target,
         interval_s=model.interval_s,
         lead_s=model.lead_s,
         every_s=model.every_s,
-        features=names(),
-        feature_version=VERSION,
-        outcomes=len(OBJECTIVES),
+        features=features,
+        feature_version=version,
+        outcomes=outcomes,
         libraries=libraries(),
         longest_s=longest_s,
     )
@@ -79,12 +88,12 @@ def load(
     wanted: Optional[Wanted] = None,
     longest_s: int = LONGEST_S,
 ) -> Loaded:
-    """Read a model for a use; without ``wanted`` for the one it was made for.
+    """Read a model of outcomes for a use; without ``wanted`` for the one it was made for.
 
     Raises ``artifact.*``, ``json.*``, ``schema.*``, ``record.invalid``, ``model.damaged``, and as ``refuse``.
     """
     header = read_model(artifacts.get_bytes(digest))
-    refuse(header, wanted or wanted_here(header, longest_s=longest_s), now=now)
+    refuse(header, wanted or replace(wanted_here(header, longest_s=longest_s), purpose=OUTCOME), now=now)
     outcomes = OutcomeModel(
         step_s=header.interval_s,
         lead=header.lead_s // header.interval_s,
@@ -97,6 +106,63 @@ def load(
         library=f"lightgbm {header.libraries['lightgbm']}",
     )
     return Loaded(header, outcomes, point_of(header))
+
+
+@dataclass(frozen=True)
+class LoadedQuantiles:
+    """A model of quantiles ready to use."""
+
+    header: Model
+    quantiles: QuantileModel
+
+
+def load_quantiles(
+    artifacts: ArtifactStore, digest: str, *, now: datetime, longest_s: int = LONGEST_S
+) -> LoadedQuantiles:
+    """Read a model of quantiles. Raises as ``load``."""
+    header = read_model(artifacts.get_bytes(digest))
+    refuse(header, replace(wanted_here(header, longest_s=longest_s), purpose=QUANTILE), now=now)
+    finest = header.parameters.get("finest", "")
+    steps = header.parameters.get("steps", "")
+    if not _is_number(finest) or not (steps.isdecimal() and 0 < int(steps) <= Clock(header.interval_s).furthest):
+        raise _damaged("its parameters cannot be read")
+    trees = tuple(_text(artifacts, one, header, QUANTILE) for one in header.trees)
+    if not all(trees):
+        raise _damaged("a quantile has no trees")
+    return LoadedQuantiles(
+        header,
+        QuantileModel(
+            interval_s=header.interval_s,
+            steps=int(steps),
+            levels=_levels(header),
+            finest=finest,
+            features=header.features,
+            feature_version=header.feature_version,
+            trees=trees,
+            seed=header.seed,
+            rows=header.rows,
+            series=header.vms,
+            library=f"lightgbm {header.libraries['lightgbm']}",
+        ),
+    )
+
+
+def _levels(header: Model) -> tuple[str, ...]:
+    """The quantiles that a model foretells, decimal strings. Raises ``model.damaged``."""
+    levels = tuple(header.parameters.get("levels", "").split(" "))
+    if not all(_is_number(one) for one in levels):
+        raise _damaged("its quantiles cannot be read")
+    numbers = [float(one) for one in levels]
+    if numbers != sorted(set(numbers)) or not 0 < numbers[0] <= numbers[-1] < 1:
+        raise _damaged("its quantiles do not ascend between 0 and 1")
+    return levels
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def point_of(header: Model) -> OperatingPoint:

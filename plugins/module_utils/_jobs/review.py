@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 from .._core.canonical import digest
 from .._core.clock import EPOCH
@@ -30,14 +30,16 @@ from .._forecast.model_life import (
     of_status,
     on_trial,
 )
-from .._records.model import CANARY, CURRENT, Version
+from .._forecast.quantile_features import Clock
+from .._records.model import CANARY, CURRENT, QUANTILE, Day, Version
 from .._records.series import DAY_S
 from .._records.snapshot import Snapshot
 from .._replay.loop import replay
 from .._store import models
 from .context import Result
 from .loss import Loss, realised_loss
-from .models import STALE_DAYS, load, shown, wrong_share
+from .models import STALE_DAYS, Loaded, LoadedQuantiles, load, load_quantiles, shown, wrong_share
+from .quantiles import foretold_loss
 from .recorded import recorded
 from .sizer import Sizer, Standing
 
@@ -47,9 +49,11 @@ if TYPE_CHECKING:
     from .._records.vm import VM
     from .._replay.trace import Trace
     from .context import Context
-    from .models import Loaded
+
+    Model = Union[Loaded, LoadedQuantiles]
 
 DRIFT_DAYS = 28  # looked back at most
+_NAIVE = (Day(PPM, PPM),)  # what a model of quantiles has to better where its training could not say what to expect
 
 
 @dataclass(frozen=True)
@@ -141,12 +145,13 @@ def _warnings(
         )
 
 
-def _loaded(context: Context, version: Optional[Version], terms: Terms) -> tuple[Optional[Loaded], str]:
+def _loaded(context: Context, version: Optional[Version], terms: Terms) -> tuple[Optional[Model], str]:
     """A model, or why it is refused."""
     if version is None:
         return None, ""
     try:
-        return load(context.artifacts, version.model, now=context.now, longest_s=terms.stale_days * DAY_S), ""
+        read = load_quantiles if version.key.purpose == QUANTILE else load
+        return read(context.artifacts, version.model, now=context.now, longest_s=terms.stale_days * DAY_S), ""
     except HeadroomError as error:
         if error.code.startswith(("store.", "library.")):
             raise
@@ -154,7 +159,7 @@ def _loaded(context: Context, version: Optional[Version], terms: Terms) -> tuple
 
 
 def _verdict(
-    context: Context, terms: Terms, vms: Sequence[VM], canary: Optional[Version], current: Optional[Loaded]
+    context: Context, terms: Terms, vms: Sequence[VM], canary: Optional[Version], current: Optional[Model]
 ) -> Optional[Verdict]:
     """What is to become of a canary; None where there is none."""
     if canary is None:
@@ -167,28 +172,29 @@ def _verdict(
     return judge(trial, days=terms.canary_days, least_vms=terms.least_vms)
 
 
-def _trial(context: Context, vms: Sequence[VM], canary: Version, model: Loaded, current: Optional[Loaded]) -> Trial:
+def _trial(context: Context, vms: Sequence[VM], canary: Version, model: Model, current: Optional[Model]) -> Trial:
     """The canary against the current model on the same VMs; where there is none, against what its training expects."""
     with needs("numpy"):
         import numpy as np
+    purpose = canary.key.purpose
     since, days = _since(context, canary, model)
     if days < LEAST_DAYS or not vms:
         nothing = np.zeros(0)
-        return Trial(days, nothing, nothing, nothing, nothing)
+        return Trial(purpose, days, nothing, nothing, nothing, nothing)
     trace = _trace(context, vms, model, since=since, days=days)
-    held, cost = _replayed(trace, model).by_vm()
+    held, cost = _fared(trace, model).by_vm()
     if current is not None:
-        return Trial(days, held, cost, *_replayed(trace, current).by_vm())
-    expected = model.header.expected
+        return Trial(purpose, days, held, cost, *_fared(trace, current).by_vm())
+    expected = model.header.expected or (_NAIVE if purpose == QUANTILE else ())
     reference = [
         np.full(len(held), sum(of) / max(len(of), 1) / PPM)
         for of in ([day.held_ppm for day in expected], [day.cost_ppm for day in expected])
     ]
-    return Trial(days, held, cost, *reference)
+    return Trial(purpose, days, held, cost, *reference)
 
 
 def _drift(
-    context: Context, terms: Terms, vms: Sequence[VM], current: Optional[Version], model: Optional[Loaded]
+    context: Context, terms: Terms, vms: Sequence[VM], current: Optional[Version], model: Optional[Model]
 ) -> dict[str, Any]:
     """Loss of the current model since it is that, against what its training expects; empty before its first day."""
     with needs("numpy"):
@@ -199,7 +205,7 @@ def _drift(
     some = vms[: terms.most_vms]
     if days < 1 or not some:
         return {}
-    _held, cost = _replayed(_trace(context, some, model, since=since, days=days), model).by_day()
+    _held, cost = _fared(_trace(context, some, model, since=since, days=days), model).by_day()
     found = drift(cost, np.array([day.cost_ppm for day in model.header.expected]) / PPM)
     return {
         "alarm": found.alarm,
@@ -210,7 +216,7 @@ def _drift(
     }
 
 
-def _since(context: Context, version: Version, model: Loaded) -> tuple[int, int]:
+def _since(context: Context, version: Version, model: Model) -> tuple[int, int]:
     """The interval since the epoch from which a version is looked at, and whole days from there, DRIFT_DAYS at most."""
     step_s = model.header.interval_s
     now = (context.now - EPOCH) // timedelta(seconds=step_s)
@@ -220,11 +226,11 @@ def _since(context: Context, version: Version, model: Loaded) -> tuple[int, int]
     return now - days * per_day if days == DRIFT_DAYS else begun, days
 
 
-def _trace(context: Context, vms: Sequence[VM], model: Loaded, *, since: int, days: int) -> Trace:
+def _trace(context: Context, vms: Sequence[VM], model: Model, *, since: int, days: int) -> Trace:
     """The telemetry of the days looked at, after the past that a decision looks at."""
     header = model.header
     begin = EPOCH + timedelta(seconds=since * header.interval_s)
-    start, end = begin - timedelta(days=PAST_DAYS), begin + timedelta(days=days)
+    start, end = begin - timedelta(seconds=_looked_back(model) * header.interval_s), begin + timedelta(days=days)
     scan = context.series.scan(
         [vm.unique_id for vm in vms], metrics=[header.metric], start=start, end=end, interval_s=header.interval_s
     )
@@ -233,12 +239,26 @@ def _trace(context: Context, vms: Sequence[VM], model: Loaded, *, since: int, da
     ).trace
 
 
+def _looked_back(model: Model) -> int:
+    """Intervals that a decision or a forecast looks at."""
+    if isinstance(model, LoadedQuantiles):
+        return Clock(model.header.interval_s).columns
+    return PAST_DAYS * DAY_S // model.header.interval_s
+
+
+def _fared(trace: Trace, model: Model) -> Loss:
+    """How forecasts, or sizes, by this model did on the days after the past that they look at."""
+    if isinstance(model, LoadedQuantiles):
+        return foretold_loss(trace, model.quantiles, model.header.metric, first=_looked_back(model))
+    return _replayed(trace, model)
+
+
 def _replayed(trace: Trace, model: Loaded) -> Loss:
     """What sizes by this model come to; each VM starts without headroom and with nothing spent."""
     with needs("numpy"):
         import numpy as np
     header, vms = model.header, len(trace.unique_ids)
-    first = PAST_DAYS * DAY_S // header.interval_s
+    first = _looked_back(model)
     standing = Standing(headroom=np.zeros(vms), spent=np.zeros(vms))
     sizer = Sizer(model.point, model=model.outcomes, standing=standing, start=trace.start, first=first)
     lead, every = header.lead_s // header.interval_s, header.every_s // header.interval_s

@@ -21,6 +21,9 @@ from .._store import journal
 from .actions import planned_actions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
     import numpy as np
     import numpy.typing as npt
 
@@ -68,6 +71,28 @@ def sizes_between(context: Context, before: Snapshot, after: Snapshot, *, frame:
                 ends = [Point(then_us, then_us, had[row], had[row]), Point(now_us, now_us, has[row], has[row])]
                 sizes[row] = sizes_along([*ends, *acts[vm.unique_id]], frame)
         least = np.minimum(least, sizes)
+    return least
+
+
+def sizes_until(context: Context, vms: Sequence[VM], *, frame: Frame, until: datetime, resource: str) -> Doubles:
+    """The size [V, T] of each VM from its acts alone, in the metric's unit; NaN in an interval with an act.
+
+    Before its first act a VM is taken to have had what that act began with, and without any what it has.
+    """
+    with needs("numpy"):
+        import numpy as np
+    starts = frame.start_us + np.arange(frame.columns) * frame.step_us
+    least: Doubles = np.full((len(vms), frame.columns), np.inf)
+    for bound, per_unit in BOUNDS[resource].items():
+        until_us = round(until.timestamp() * US_PER_S)
+        acts = _acts(context, bound, per_unit, since_us=frame.start_us, until_us=until_us)
+        for row, vm in enumerate(vms):
+            points = sorted(acts.get(vm.unique_id, ()), key=lambda point: (point.to_us, point.from_us))
+            had = [points[0].before if points else _amount(vm, bound, per_unit), *(point.after for point in points)]
+            sizes = np.array(had)[np.searchsorted([point.to_us for point in points], starts, side="right")]
+            for point in points:
+                sizes[(starts + frame.step_us > point.from_us) & (starts < point.to_us)] = np.nan
+            least[row] = np.minimum(least[row], sizes)
     return least
 
 

@@ -23,8 +23,10 @@ from .collect import collect
 from .context import Result
 from .forecast import forecast
 from .known import vms_by_id
+from .outcomes import OutcomeRows
 from .prometheus import query_prometheus
 from .sampled import read_samplers
+from .speaking import speaking
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -173,8 +175,11 @@ def forecast_demand(
     target: str,
     engines: Sequence[str] = DEFAULT_ENGINES,
     costly_vms: int = Request.costly_vms,
+    trained: bool = True,
 ) -> Result:
     """Forecast the demand of every VM of a snapshot. ``series``: digest of the one series header to forecast from.
+
+    With ``trained`` the models of quantiles speak that stand for its VMs.
 
     Raises ``forecast.request``, ``forecast.engine``, ``forecast.rows``, ``series.*``, ``artifact.*``, ``store.*``.
     """
@@ -191,14 +196,19 @@ def forecast_demand(
         costly_vms=costly_vms,
     )
     seen = context.artifacts.get(Snapshot, snapshot)
+    unique_ids = [vm.unique_id for vm in seen.vms]
+    request.check(vms=len(unique_ids))
+    trees, refused = speaking(context, request, unique_ids) if trained else (None, ())
     found = forecast(
         request,
         artifacts=context.artifacts,
         series=context.series,
-        unique_ids=[vm.unique_id for vm in seen.vms],
+        unique_ids=unique_ids,
         series_digest=series,
         engines=engines_named(engines),
+        trees=trees,
         snapshot=seen,
+        outcomes=OutcomeRows(context, seen, request),
     )
     values = {"forecast": found.digest, "series": found.series, "rows": found.rows, "engines": found.engines}
-    return Result(changed=False, values=values, warnings=found.warnings)
+    return Result(changed=False, values=values, warnings=refused + found.warnings)

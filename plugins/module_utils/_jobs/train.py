@@ -15,15 +15,31 @@ from .._core.units import PPM_PER_PERCENT
 from .._forecast.features import VERSION
 from .._forecast.model_life import advanced, refuse
 from .._forecast.outcome_model import ROUNDS, TREES
+from .._forecast.quantile_model import ROUNDS as QUANTILE_ROUNDS
+from .._forecast.quantile_model import TREES as QUANTILE_TREES
+from .._forecast.request import ascending
 from .._forecast.tree_text import essential
 from .._records.forecast import TARGET_MAXIMUM, TARGETS
-from .._records.model import CANDIDATE, METRICS, OUTCOME, ROLLED_BACK, Day, Key, Model, Version, read_model
+from .._records.model import (
+    CANDIDATE,
+    METRICS,
+    OUTCOME,
+    PURPOSES,
+    QUANTILE,
+    ROLLED_BACK,
+    Day,
+    Key,
+    Model,
+    Version,
+    read_model,
+)
 from .._records.series import DAY_S
 from .._records.snapshot import Snapshot
 from .._store import models
 from .context import Result
 from .loss import realised_loss
 from .models import decimals, libraries, wanted_here, wrong_share
+from .quantiles import Teaching, expected, learnt, lesson_of
 from .recorded import known_part, recorded
 from .sizer import OperatingPoint
 from .sizer_training import LEARNT_WITH, train_sizer
@@ -32,10 +48,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .._records.vm import VM
+    from .._replay.trace import Trace
     from .context import Context
     from .recorded import Recorded
 
-UNTRAINED = "forecast.untrained"  # a young or small fleet is no failure of a schedule
+UNTRAINED = ("forecast.untrained", "forecast.model")  # a young or small fleet is no failure of a schedule
 _NOTHING: dict[str, Any] = {"model": "", "status": "", "vms": 0, "rows": 0, "start": "", "end": "", "rejected": {}}
 
 
@@ -43,6 +60,7 @@ _NOTHING: dict[str, Any] = {"model": "", "status": "", "vms": 0, "rows": 0, "sta
 class Course:
     """What is learnt, from how much, and when anew."""
 
+    purpose: str = OUTCOME
     target: str = TARGET_MAXIMUM
     lead_s: int = 300
     every_s: int = 3600  # from one decision to the next
@@ -52,11 +70,16 @@ class Course:
     seed: int = 0
     due_days: int = 7
     share_percent: int = 10  # of the VMs that a canary speaks for
+    quantiles: tuple[str, ...] = ("0.5", "0.9", "0.95", "0.98")  # decimal strings, ascending
+    minute: Optional[int] = None  # of the hour, at which forecasts are made; None: that of the training
 
     def check(self) -> None:
         """Raise ``model.request`` for what makes no sense."""
         interval_s = max(self.series_interval_s, 1)
         for wrong, why in (
+            (self.purpose not in PURPOSES, f"The purpose {self.purpose!r} is none of {', '.join(PURPOSES)}."),
+            (not ascending(self.quantiles), f"The quantiles {self.quantiles} do not ascend between 0 and 1."),
+            (self.minute is not None and not 0 <= self.minute < 60, f"An hour has no minute {self.minute}."),  # noqa: PLR2004
             (self.target not in TARGETS, f"The target {self.target!r} is none of {', '.join(TARGETS)}."),
             (
                 self.series_interval_s < 1 or DAY_S % interval_s != 0,
@@ -107,7 +130,7 @@ def train(
     warnings: list[str] = []
     changed = False
     for metric in dict.fromkeys(metrics):
-        key = Key(OUTCOME, metric, course.lead_s)
+        key = Key(course.purpose, metric, course.lead_s if course.purpose == OUTCOME else 0)
         with context.database.transaction() as connection:
             known = models.of(connection, key)
         if not _due(context, known, due_days=course.due_days):
@@ -115,9 +138,9 @@ def train(
             continue
         found, rows_digest = _past(context, course, some, metric=metric)
         try:
-            header = _trained(context, course, found, at, metric=metric, rows_digest=rows_digest)
+            header = _trained(context, course, found, at, some, metric=metric, rows_digest=rows_digest)
         except HeadroomError as error:
-            if error.code != UNTRAINED:
+            if error.code not in UNTRAINED:
                 raise
             trained[metric] = {**_NOTHING, "reason": error.message, "rejected": found.rejected}
             warnings.append(f"No model was trained for {metric}. {error.message} {error.advice}")
@@ -158,35 +181,98 @@ def _past(context: Context, course: Course, vms: Sequence[VM], *, metric: str) -
 
 
 def _trained(
-    context: Context, course: Course, found: Recorded, point: OperatingPoint, *, metric: str, rows_digest: str
+    context: Context,
+    course: Course,
+    found: Recorded,
+    point: OperatingPoint,
+    vms: Sequence[VM],
+    *,
+    metric: str,
+    rows_digest: str,
 ) -> Model:
-    """Train, and store the trees. Raises ``forecast.untrained``."""
+    """Train, and store the trees. Raises one of UNTRAINED."""
     past = known_part(found.trace)
     if not past.unique_ids:
-        raise HeadroomError(UNTRAINED, "No VM has telemetry to learn from.", advice="Collect some for nine days.")
-    step_s = past.step_s
-    done = train_sizer(past, point, lead=course.lead_s // step_s, every=course.every_s // step_s, seed=course.seed)
-    held, cost = realised_loss(past, done.allocation, point, first=done.first).by_day()
+        raise HeadroomError(UNTRAINED[0], "No VM has telemetry to learn from.", advice="Collect some for nine days.")
+    if course.purpose == QUANTILE:
+        made = _of_quantiles(context, course, past, vms, metric)
+    else:
+        made = _of_outcomes(course, past, point)
     return Model(
-        purpose=OUTCOME,
+        purpose=course.purpose,
         metric=metric,
         target=course.target,
-        interval_s=step_s,
-        lead_s=course.lead_s,
-        every_s=course.every_s,
+        interval_s=past.step_s,
+        lead_s=made.lead_s,
+        every_s=made.every_s,
         start=format_utc(past.start),
-        end=format_utc(past.start + timedelta(seconds=past.steps * step_s)),
+        end=format_utc(past.start + timedelta(seconds=past.steps * past.step_s)),
         rows_digest=rows_digest,
         vms=len(past.unique_ids),
+        rows=made.rows,
+        features=made.features,
+        feature_version=made.feature_version,
+        libraries=libraries(),
+        seed=course.seed,
+        parameters=decimals(made.parameters),
+        point=decimals(made.point),
+        trees=tuple(context.artifacts.put_bytes(essential(text).encode()) if text else "" for text in made.trees),
+        expected=made.expected,
+    )
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What differs between the purposes."""
+
+    lead_s: int
+    every_s: int
+    rows: int
+    features: tuple[str, ...]
+    feature_version: int
+    parameters: dict[str, Any]
+    point: dict[str, Any]
+    trees: tuple[str, ...]
+    expected: tuple[Day, ...]
+
+
+def _of_outcomes(course: Course, past: Trace, point: OperatingPoint) -> _Made:
+    lead, every = (of // past.step_s for of in (course.lead_s, course.every_s))
+    done = train_sizer(past, point, lead=lead, every=every, seed=course.seed)
+    held, cost = realised_loss(past, done.allocation, point, first=done.first).by_day()
+    return _Made(
+        lead_s=course.lead_s,
+        every_s=course.every_s,
         rows=done.model.rows,
         features=done.model.features,
         feature_version=VERSION,
-        libraries=libraries(),
-        seed=course.seed,
-        parameters=decimals({**TREES, "rounds": ROUNDS}),
-        point=decimals(asdict(point)),
-        trees=tuple(context.artifacts.put_bytes(essential(text).encode()) if text else "" for text in done.model.trees),
+        parameters={**TREES, "rounds": ROUNDS},
+        point=asdict(point),
+        trees=done.model.trees,
         expected=tuple(Day(round(1e6 * h), round(1e6 * c)) for h, c in zip(held.tolist(), cost.tolist())),
+    )
+
+
+def _of_quantiles(context: Context, course: Course, past: Trace, vms: Sequence[VM], metric: str) -> _Made:
+    lesson = lesson_of(context, past, vms, metric=metric)
+    teaching = Teaching(course.quantiles, course.minute, course.seed)
+    model = learnt(lesson, teaching)
+    return _Made(
+        lead_s=0,
+        every_s=past.step_s,
+        rows=model.rows,
+        features=model.features,
+        feature_version=model.feature_version,
+        parameters={
+            **QUANTILE_TREES,
+            "rounds": QUANTILE_ROUNDS,
+            "levels": " ".join(model.levels),
+            "finest": model.finest,
+            "steps": model.steps,
+        },
+        point={},
+        trees=model.trees,
+        expected=expected(lesson, teaching),
     )
 
 

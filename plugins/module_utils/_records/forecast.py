@@ -25,7 +25,7 @@ class Choice:
 
     unique_id: str
     metric: str
-    engine: str  # "naive", or "naive+trailing_quantile_1d" in the order of the quantiles; "": no history
+    engine: str  # "naive", or "naive+trailing_quantile_1d" in the order of the quantiles; "": none speaks
     reason: str
     history_s: int  # from the first to the last known interval
     coverage_ppm: int  # share of intervals in that history that have a value
@@ -52,3 +52,5 @@ class Forecast:
     rows: int
     choices: tuple[Choice, ...]
     places: tuple[Joint, ...] = ()  # hosts and host sets of the snapshot that it was made for, sorted
+    outcomes: str = ""  # digest of the Parquet bytes of ``_records.outcomes``; "": no outcome model spoke
+    models: tuple[str, ...] = ()  # digests of the trained models that spoke for a VM, sorted

@@ -17,7 +17,8 @@ from .codec import decode_artifact
 from .series import CPU_MILLICORES, DAY_S, MEMORY_USED_MIB
 
 OUTCOME = "outcome"  # what holding a candidate size comes to
-PURPOSES = (OUTCOME,)
+QUANTILE = "quantile"  # quantiles of demand, step by step
+PURPOSES = (OUTCOME, QUANTILE)
 METRICS = (CPU_MILLICORES, MEMORY_USED_MIB)
 
 # How a version stands. A candidate has been stored and waits, a canary speaks for a share of the VMs, the current one
@@ -34,10 +35,13 @@ MOST_NUMBERS = 4096  # features, parameters, days
 
 @dataclass(frozen=True)
 class Day:
-    """How sizers with the model did on one day of VMs that it was not trained on, as means over the VMs."""
+    """How a model did on one day of VMs that it was not trained on, as means over the VMs.
 
-    held_ppm: int  # share of the time at the cap
-    cost_ppm: int  # in shares of capacity, by the prices of the operating point
+    Of outcomes: sizers with it. Of quantiles: its forecasts.
+    """
+
+    held_ppm: int  # share of the time at the cap; or above the highest quantile
+    cost_ppm: int  # in shares of capacity, by the prices of the operating point; or pinball loss, in shares of naive's
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,8 @@ class Model:
     metric: str
     target: str  # of _records.forecast.TARGETS
     interval_s: int
-    lead_s: int
-    every_s: int  # from one decision to the next
+    lead_s: int  # 0 of quantiles, which are foretold from the next interval on
+    every_s: int  # from one decision to the next; of quantiles an interval
     start: str  # of the telemetry learnt from: start <= ds < end
     end: str
     rows_digest: str  # of that telemetry: _store/rows.py defines it
@@ -63,7 +67,7 @@ class Model:
     libraries: dict[str, str]  # name -> version
     seed: int
     parameters: dict[str, str]  # of the trees; decimal strings where they are numbers
-    point: dict[str, str]  # the operating point it was trained at, and is to be used at; decimal strings
+    point: dict[str, str]  # the operating point it was trained at, and is to be used at; none of quantiles
     trees: tuple[str, ...]
     expected: tuple[Day, ...]  # oldest first
 

@@ -20,7 +20,6 @@ def changed(column, value, place=7):
 
 
 BAD_ROWS = {
-    "another interval": series(noisy(count=100), interval_s=900),
     "negative mean": changed("mean", -1.0),
     "negative maximum": changed("maximum", -1.0),
     "NaN": changed("mean", math.nan),
@@ -31,7 +30,17 @@ BAD_ROWS = {
 
 
 @pytest.mark.parametrize("rows", BAD_ROWS.values(), ids=BAD_ROWS.keys())
-def test_rows_that_make_no_sense_are_one_error(rows):
+def test_rows_that_make_no_sense_reject_their_vm_and_leave_the_others(rows):
+    sound = series(noisy(), unique_id="lab/b")
+    alone, chosen_alone = made(sound)
+    both, chosen = made(pa.concat_tables([rows.cast(sound.schema), sound]))
+    assert both.equals(alone)
+    assert chosen["lab/b", "cpu_millicores"] == chosen_alone["lab/b", "cpu_millicores"]
+    assert chosen["lab/a", "cpu_millicores"].engine == ""
+    assert chosen["lab/a", "cpu_millicores"].reason in ("a value is negative or no number", "two rows hold one time")
+
+
+def test_rows_of_another_interval_are_one_error():
     with pytest.raises(HeadroomError) as caught:
-        made(rows)
+        made(series(noisy(count=100), interval_s=900))
     assert caught.value.code == "forecast.rows"

@@ -30,6 +30,7 @@ from tests.unit._records.test_model import MODEL
 
 NOW = datetime(2026, 3, 5, tzinfo=UTC)
 WANTED = Wanted(
+    purpose="outcome",
     metric="cpu_millicores",
     target="maximum",
     interval_s=300,
@@ -59,6 +60,7 @@ def test_a_model_for_this_use_may_speak_with_other_minor_versions():
 @pytest.mark.parametrize(
     ("change", "code"),
     [
+        ({"purpose": "quantile"}, "model.foreign"),
         ({"metric": "memory_used_mib"}, "model.foreign"),
         ({"target": "mean"}, "model.foreign"),
         ({"interval_s": 900}, "model.foreign"),
@@ -119,7 +121,7 @@ def trial(days=3, *, vms=50, held=0.0, cost=0.0, noise=0.001, seed=0):
     rng = np.random.default_rng(seed)
     theirs = rng.uniform(0.002, 0.01, vms), rng.uniform(0.2, 0.4, vms)
     ours = [values + more + rng.normal(0, noise, vms) for values, more in zip(theirs, (held, cost), strict=True)]
-    return Trial(days, *ours, *theirs)
+    return Trial("outcome", days, *ours, *theirs)
 
 
 @pytest.mark.parametrize(
@@ -141,10 +143,17 @@ def test_a_verdict(of, step):
     assert judge(of, days=3, least_vms=20).step == step
 
 
+def test_models_of_quantiles_are_held_to_their_own_measures():
+    worse = replace(trial(1, cost=0.015, held=0.005), purpose="quantile")
+    assert judge(worse, days=1, least_vms=20).step == PROMOTE
+    much = judge(replace(trial(1, cost=0.05), purpose="quantile"), days=1, least_vms=20)
+    assert (much.step, "loss 0." in much.reason) == (ROLL_BACK, True)
+
+
 def test_a_model_that_is_in_doubt_waits_and_goes_in_the_end():
     error = 0.01 / 50**0.5
     doubtful = Trial(
-        8, np.linspace(-0.01, 0.01, 50) * 1.7 + 0.001 + 1.7 * error, np.ones(50), np.zeros(50), np.ones(50)
+        "outcome", 8, np.linspace(-0.01, 0.01, 50) * 1.7 + 0.001 + 1.7 * error, np.ones(50), np.zeros(50), np.ones(50)
     )
     assert judge(doubtful, days=3, least_vms=20).step == WAIT
     verdict = judge(replace(doubtful, days=9), days=3, least_vms=20)

@@ -1,0 +1,202 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Models of quantiles: trained on the telemetry of a fleet, and held against what came.
+
+Demand seen at a VM's own size is a lower bound, and is learnt as one. What a model is worth is told by its pinball
+loss, as a share of naive's on the same days, each VM in shares of its capacity.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Optional
+
+from .._core.errors import HeadroomError
+from .._core.needs import needs
+from .._core.units import PPM
+from .._forecast.engines import Naive
+from .._forecast.quantile_features import Clock
+from .._forecast.quantile_model import Model, origins, predict, train
+from .._forecast.realised import Frame
+from .._forecast.scores import pinball
+from .._records.model import Day
+from .._records.series import CPU_MILLICORES, MEMORY_USED_MIB
+from .._records.vm import MEMORY_MIB, VCPUS
+from .._replay.loop import seen_under
+from .loss import Loss
+from .recorded import MEASURES
+from .sizes import sizes_until
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from .._records.vm import VM
+    from .._replay.trace import Trace
+    from .context import Context
+
+    Floats = npt.NDArray[np.float32]
+    Doubles = npt.NDArray[np.float64]
+    Flags = npt.NDArray[np.bool_]
+
+# Variation that is as good as none, in the metric's unit: what a monitor sees of a VM at rest.
+FINEST = {CPU_MILLICORES: "10", MEMORY_USED_MIB: "8"}
+RESOURCES = {CPU_MILLICORES: VCPUS, MEMORY_USED_MIB: MEMORY_MIB}
+ORIGINS = 432  # learnt from: 12 days of hours, and half as many other moments
+TRIAL_ORIGINS = 96  # by the models that say what is to be expected
+EXPECTED_DAYS = 7
+SPACING_S = 3 * 3600  # from one moment to the next, where forecasts are held against what came
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """What a model is to foretell, and how it is drawn."""
+
+    levels: tuple[str, ...]  # decimal strings, ascending
+    minute: Optional[int]  # of the hour, at which forecasts are made; None: that of the end of the past
+    seed: int
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """The past of a fleet."""
+
+    trace: Trace
+    metric: str
+    censored: Flags  # [V, T], seen at the size that the VM had
+
+    @property
+    def past(self) -> Floats:
+        """Demand [V, T]; NaN where it is not known."""
+        return past_of(self.trace, self.metric)
+
+
+def past_of(trace: Trace, metric: str) -> Floats:
+    """Demand [V, T] in the metric's unit."""
+    with needs("numpy"):
+        import numpy as np
+    return np.asarray(trace.demand * MEASURES[metric].unit, dtype=np.float32)
+
+
+def lesson_of(context: Context, trace: Trace, vms: Sequence[VM], *, metric: str) -> Lesson:
+    """Say what of a trace is a lower bound."""
+    with needs("numpy"):
+        import numpy as np
+    of = {vm.unique_id: vm for vm in vms}
+    start_us = round(trace.start.timestamp() * PPM)
+    frame = Frame(trace.unique_ids, metric, start_us, trace.step_s, trace.steps)
+    until = trace.start + timedelta(seconds=trace.steps * trace.step_s)
+    mine = [of[one] for one in trace.unique_ids]
+    sizes = sizes_until(context, mine, frame=frame, until=until, resource=RESOURCES[metric]) / MEASURES[metric].unit
+    with np.errstate(invalid="ignore"):
+        _seen, censored = seen_under(sizes, trace.demand, trace.capacity)
+    return Lesson(trace, metric, censored)
+
+
+def learnt(lesson: Lesson, course: Teaching) -> Model:
+    """Train on all VMs. Raises ``forecast.model`` where there is too little."""
+    rows = list(range(len(lesson.trace.unique_ids)))
+    return _learnt(lesson, rows, course, most=ORIGINS)
+
+
+def expected(lesson: Lesson, course: Teaching) -> tuple[Day, ...]:
+    """How models do on VMs that they were not trained on, by day; of a fleet that is too small for it, nothing."""
+    with needs("numpy"):
+        import numpy as np
+    trace = lesson.trace
+    clock = Clock(trace.step_s)
+    first = max(trace.steps - EXPECTED_DAYS * clock.day, clock.columns)
+    held, cost = [], []
+    for side in (0, 1):
+        mine = [row for row, one in enumerate(trace.unique_ids) if _side(one) == side]
+        others = [row for row, one in enumerate(trace.unique_ids) if _side(one) != side]
+        try:
+            model = _learnt(lesson, others, course, most=TRIAL_ORIGINS)
+        except HeadroomError as error:
+            if error.code != "forecast.model":
+                raise
+            return ()
+        loss = foretold_loss(trace.only([trace.unique_ids[row] for row in mine]), model, lesson.metric, first=first)
+        held.append(loss.held)
+        cost.append(loss.cost)
+    days = Loss(np.concatenate(held), np.concatenate(cost)).by_day()
+    return tuple(Day(round(PPM * h), round(PPM * c)) for h, c in zip(*(one.tolist() for one in days)))
+
+
+def foretold_loss(trace: Trace, model: Model, metric: str, *, first: int) -> Loss:
+    """Of forecasts from moments of the whole days from the column ``first`` on.
+
+    Held is the share of the time above the highest quantile, cost the pinball loss in units of naive's mean that day.
+    """
+    with needs("numpy"):
+        import numpy as np
+    past, clock = past_of(trace, metric), Clock(trace.step_s)
+    days = (trace.steps - first) // clock.day
+    levels = np.array([float(level) for level in model.levels])
+    unit = trace.capacity[:, -1:] * MEASURES[metric].unit
+    spacing = max(SPACING_S // trace.step_s, 1)
+    held: list[Doubles] = []
+    ours: list[Doubles] = []
+    theirs: list[Doubles] = []
+    for day in range(days):
+        begin = first + day * clock.day
+        above, loss, naive = [], [], []
+        for end in range(begin, min(begin + clock.day, trace.steps - model.steps + 1), spacing):
+            truth = past[:, end : end + model.steps].astype(np.float64)
+            said = predict(model, past, end=end).astype(np.float64)
+            last = Naive().forecast(past, [end], steps=model.steps, levels=levels, interval_s=trace.step_s)
+            reference = pinball(truth, last[:, 0].astype(np.float64), levels).mean(axis=2) / unit
+            above.append(np.where(np.isnan(truth + said[..., -1]), np.nan, truth > said[..., -1]))
+            loss.append(pinball(truth, said, levels).mean(axis=2) / unit)
+            naive.append(np.where(np.isnan(loss[-1]), np.nan, reference))
+        for to, of in ((held, above), (ours, loss), (theirs, naive)):
+            to.append(_known_mean(np.concatenate(of, axis=1)))
+    if not days:
+        nothing = np.empty((len(past), 0))
+        return Loss(nothing, nothing)
+    cost = np.stack(ours, axis=1)
+    unit_of_day = _known_mean(np.stack(theirs, axis=1).T)
+    share = np.divide(cost, unit_of_day, out=np.where(np.isnan(cost), np.nan, 0.0), where=unit_of_day > 0)
+    return Loss(np.stack(held, axis=1), share)
+
+
+def _learnt(lesson: Lesson, rows: Sequence[int], course: Teaching, *, most: int) -> Model:
+    trace, clock = lesson.trace, Clock(lesson.trace.step_s)
+    return train(
+        lesson.past[rows],
+        origins(_newest(trace, clock, course.minute), clock, most=most, seed=course.seed),
+        interval_s=trace.step_s,
+        steps=clock.furthest,
+        levels=course.levels,
+        finest=FINEST[lesson.metric],
+        seed=course.seed,
+        censored=lesson.censored[rows],
+    )
+
+
+def _newest(trace: Trace, clock: Clock, minute: Optional[int]) -> int:
+    """The newest column that a forecast made at this minute of the hour would begin with."""
+    if minute is None:
+        return trace.steps
+    start_s = round(trace.start.timestamp())
+    wanted = -(-(minute * 60 - start_s) // trace.step_s)
+    return trace.steps - (trace.steps - wanted) % clock.cycle
+
+
+def _known_mean(values: Doubles) -> Doubles:
+    """Mean of each row over what is known; NaN where nothing is."""
+    with needs("numpy"):
+        import numpy as np
+    known = ~np.isnan(values)
+    count = np.count_nonzero(known, axis=1)
+    total = np.where(known, values, 0.0).sum(axis=1)
+    return np.asarray(np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0))
+
+
+def _side(unique_id: str) -> int:
+    """Which of two halves a VM belongs to, whatever the others are."""
+    return hashlib.sha256(unique_id.encode()).digest()[0] % 2

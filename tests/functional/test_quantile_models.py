@@ -1,0 +1,261 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A model of quantiles on generated telemetry: trained, on trial, speaking in forecasts, rolled back, refused."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
+from ansible_collections.headroom.fleet.plugins.module_utils._forecast import quantile_features
+from ansible_collections.headroom.fleet.plugins.module_utils._forecast.scores import pinball
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs import models as model_jobs
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context import Result
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.models import load, load_quantiles
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.telemetry import forecast_demand
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.train import Course
+from ansible_collections.headroom.fleet.plugins.module_utils._records.forecast import Choice, Forecast
+from ansible_collections.headroom.fleet.plugins.module_utils._records.model import Key, Model, Version
+from ansible_collections.headroom.fleet.plugins.module_utils._records.series import CPU_MILLICORES
+from ansible_collections.headroom.fleet.plugins.module_utils._store import models
+from ansible_collections.headroom.fleet.plugins.module_utils._store.tables import table_from_bytes
+
+from .test_models import NOW, PAST_DAYS, PER_DAY, VMS, Site, demand
+
+KEY = Key("quantile", CPU_MILLICORES, 0)
+LEVELS = ("0.5", "0.9")
+COURSE = Course(purpose="quantile", quantiles=LEVELS, share_percent=100)
+LATER_DAYS = 4
+
+
+class QuantileSite(Site):
+    """Stores whose models are of quantiles."""
+
+    def versions(self) -> dict[str, str]:
+        with self.context().database.transaction() as connection:
+            return {version.model: version.status for version in models.of(connection, KEY)}
+
+    def put(self, model: Model, *, status: str, days: float) -> str:
+        context = self.context(days)
+        name = context.artifacts.put(model)
+        at_ms = round(context.now.timestamp() * 1000)
+        version = Version(KEY, name, status, 0, made_ms=at_ms, since_ms=at_ms, reason="a test")
+        with context.database.transaction() as connection:
+            models.put(context.database, connection, version, run_id="test", who="ann")
+        return name
+
+    def forecast(self, days: float = 0, **options: Any) -> tuple[Result, Forecast]:
+        asked = {
+            "snapshot": self.snapshot(), "series": None, "horizon_s": 3600, "interval_s": 300, "lead_s": 0,
+            "history_s": 9 * 86400, "series_interval_s": 300, "quantiles": LEVELS, "target": "maximum", **options,
+        }  # fmt: skip
+        context = self.context(days)
+        done = forecast_demand(context, **asked)
+        return done, context.artifacts.get(Forecast, done.values["forecast"])
+
+
+def of_cpu(forecast: Forecast) -> list[Choice]:
+    return [choice for choice in forecast.choices if choice.metric == CPU_MILLICORES]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    """Ten days to learn from and some that follow; a model on trial for all VMs."""
+    site = QuantileSite(tmp_path_factory.mktemp("quantiles"))
+    site.merge(demand(PAST_DAYS + LATER_DAYS, seed=1), at=-PAST_DAYS)
+    return site.root, site.train(course=COURSE)
+
+
+@pytest.fixture
+def site(trained: tuple[Path, Result], tmp_path: Path) -> QuantileSite:
+    """The same for one test alone."""
+    return QuantileSite(Path(shutil.copytree(trained[0], tmp_path / "site")))
+
+
+def name_of(trained: tuple[Path, Result]) -> str:
+    return str(trained[1].values["trained"][CPU_MILLICORES]["model"])
+
+
+def test_a_model_says_what_it_foretells_and_from_what(trained: tuple[Path, Result], site: QuantileSite) -> None:
+    told = trained[1].values["trained"][CPU_MILLICORES]
+    assert (told["status"], told["vms"], told["rejected"]) == ("canary", VMS, {})
+    loaded = load_quantiles(site.context().artifacts, told["model"], now=NOW)
+    assert loaded.quantiles.levels == LEVELS
+    assert (loaded.quantiles.steps, loaded.quantiles.interval_s) == (12, 300)
+    assert loaded.header.features == quantile_features.names(quantile_features.Clock(300))
+    assert (loaded.header.lead_s, loaded.header.point) == (0, {})
+    assert loaded.quantiles.rows == loaded.header.rows == told["rows"] > 5000
+
+
+def test_the_same_past_gives_the_same_model(trained: tuple[Path, Result], tmp_path: Path) -> None:
+    alone = QuantileSite(tmp_path)
+    alone.merge(demand(PAST_DAYS + LATER_DAYS, seed=1)[:, : PAST_DAYS * PER_DAY], at=-PAST_DAYS)
+    told = alone.train(course=COURSE).values["trained"][CPU_MILLICORES]
+    ours = load_quantiles(alone.context().artifacts, told["model"], now=NOW).header
+    theirs = load_quantiles(Site(trained[0]).context().artifacts, name_of(trained), now=NOW).header
+    assert replace(ours, rows_digest=theirs.rows_digest) == theirs
+
+
+def test_it_speaks_in_forecasts_and_says_so(trained: tuple[Path, Result], site: QuantileSite) -> None:
+    done, forecast = site.forecast(0)
+    assert done.values["engines"]["quantile_trees"] == VMS
+    assert forecast.models == (name_of(trained),)
+    assert {"quantile_trees", "mix"} < set(forecast.engines)
+    assert {choice.engine for choice in of_cpu(forecast)} == {"quantile_trees"}
+    assert f"model {name_of(trained)}; no origin yet" in of_cpu(forecast)[0].reason
+    later = site.forecast(LATER_DAYS)[1]
+    assert any("over 12 origins" in choice.reason for choice in of_cpu(later))
+    again = site.forecast(LATER_DAYS)
+    assert again[1] == later
+
+
+def test_without_it_the_engines_speak_as_ever(site: QuantileSite) -> None:
+    done, forecast = site.forecast(1, trained=False)
+    assert "quantile_trees" not in done.values["engines"]
+    assert forecast.models == ()
+
+
+def test_it_betters_the_engines_that_need_no_training(site: QuantileSite) -> None:
+    """On the first hour after its training, for all VMs together."""
+    truth = demand(PAST_DAYS + LATER_DAYS, seed=1)[:, PAST_DAYS * PER_DAY :][:, :12]
+    loss = {}
+    for trained in (True, False):
+        forecast = site.forecast(0, trained=trained)[1]
+        table = table_from_bytes(site.context().artifacts.get_bytes(forecast.table))
+        values = table["value"].to_numpy().reshape(VMS, 12, len(LEVELS))
+        loss[trained] = pinball(truth, values, np.array([0.5, 0.9])).mean()
+    assert loss[True] < loss[False]
+
+
+def test_one_vms_bad_data_never_touches_anothers_forecast(site: QuantileSite) -> None:
+    before = {choice.unique_id: choice for choice in of_cpu(site.forecast(1)[1])}
+    rows = demand(1, seed=9)[:1] * 3
+    site.merge(np.clip(rows, 0, None), at=0, names=["fake/u0"])
+    after = {choice.unique_id: choice for choice in of_cpu(site.forecast(1)[1])}
+    assert before["fake/u0"] != after["fake/u0"]
+    assert {name: one for name, one in before.items() if name != "fake/u0"} == {
+        name: one for name, one in after.items() if name != "fake/u0"
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"quantiles": ("0.5", "0.99")}, "it knows the quantiles 0.5, 0.9"),
+        ({"target": "mean"}, "it is for maximum"),
+        ({"lead_s": 3600}, "12 steps ahead"),
+        ({"interval_s": 900}, "300 s"),
+    ],
+)
+def test_a_model_that_cannot_say_what_is_asked_is_told_of_and_the_others_speak(
+    site: QuantileSite, options: dict[str, Any], why: str
+) -> None:
+    done, forecast = site.forecast(0, **options)
+    assert any(why in warning for warning in done.warnings)
+    assert forecast.models == ()
+    assert all(choice.engine for choice in of_cpu(forecast))
+
+
+def test_a_model_never_speaks_of_what_it_was_trained_on(site: QuantileSite) -> None:
+    done, forecast = site.forecast(-1)
+    assert any("it knows what came until 2026-03-02" in warning for warning in done.warnings)
+    assert forecast.models == ()
+
+
+def test_a_stale_model_is_told_of_and_the_others_speak(site: QuantileSite) -> None:
+    done, _forecast = site.forecast(36)
+    assert any("[model.stale]" in warning for warning in done.warnings)
+
+
+def test_a_canary_that_does_well_takes_over(trained: tuple[Path, Result], site: QuantileSite) -> None:
+    assert site.versions() == {name_of(trained): "canary"}
+    done = site.review(3)
+    assert site.versions() == {name_of(trained): "current"}, done.values
+    (told,) = done.values["reviewed"]
+    assert (told["purpose"], told["verdict"]["step"]) == ("quantile", "promote")
+    assert site.review(4).values["reviewed"][0]["drift"]["days"] == 1
+
+
+def test_a_model_that_foretells_too_little_is_rolled_back_and_the_current_one_speaks(
+    trained: tuple[Path, Result], site: QuantileSite
+) -> None:
+    site.review(3)
+    header = load_quantiles(site.context().artifacts, name_of(trained), now=NOW).header
+    low = replace(header, trees=(header.trees[0], header.trees[0]), seed=9)  # the median for both
+    bad = site.put(low, status="candidate", days=3)
+    assert site.review(3).changed
+    assert site.versions() == {name_of(trained): "current", bad: "canary"}
+    done = site.review(4)
+    assert site.versions() == {name_of(trained): "current", bad: "rolled_back"}
+    assert "time above the highest quantile" in done.values["reviewed"][0]["verdict"]["reason"]
+    assert site.forecast(4)[1].models == (name_of(trained),)
+
+
+def test_a_model_that_is_not_what_was_trained_is_refused(trained: tuple[Path, Result], site: QuantileSite) -> None:
+    artifacts = site.context().artifacts
+    header = load_quantiles(artifacts, name_of(trained), now=NOW).header
+    text = artifacts.get_bytes(header.trees[0])
+    for change, code in (
+        ({"trees": (artifacts.put_bytes(text.replace(b"objective=quantile", b"objective=binary")), header.trees[1])},
+         "damaged"),
+        ({"trees": ("", header.trees[1])}, "damaged"),
+        ({"trees": header.trees[:1]}, "foreign"),
+        ({"parameters": {**header.parameters, "levels": "0.9 0.5"}}, "damaged"),
+        ({"parameters": {**header.parameters, "levels": "0.5 nan"}}, "damaged"),
+        ({"parameters": {**header.parameters, "steps": "13"}}, "damaged"),
+        ({"parameters": {**header.parameters, "finest": ""}}, "damaged"),
+        ({"features": header.features[:-1]}, "foreign"),
+        ({"libraries": {}}, "library"),
+    ):  # fmt: skip
+        name = artifacts.put(replace(header, **change))
+        with pytest.raises(HeadroomError) as caught:
+            load_quantiles(artifacts, name, now=NOW)
+        assert caught.value.code == f"model.{code}", change
+    with pytest.raises(HeadroomError) as caught:  # nor for another purpose
+        load(artifacts, name_of(trained), now=NOW)
+    assert caught.value.code == "model.foreign"
+
+
+def test_a_canary_of_other_features_is_rolled_back(
+    trained: tuple[Path, Result], site: QuantileSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_jobs, "QUANTILE_VERSION", quantile_features.VERSION + 1)
+    (told,) = site.review(0.5).values["reviewed"]
+    assert "[model.foreign]" in told["verdict"]["reason"]
+    assert site.versions() == {name_of(trained): "rolled_back"}
+
+
+def test_it_is_trained_anew_when_due_and_a_young_fleet_is_told(site: QuantileSite, tmp_path: Path) -> None:
+    again = site.train(6.9, course=COURSE)
+    assert "none is due" in again.values["trained"][CPU_MILLICORES]["reason"]
+    young = QuantileSite(tmp_path / "young")
+    young.merge(demand(5, seed=1), at=-5)
+    done = young.train(course=COURSE)
+    assert (done.changed, done.values["trained"][CPU_MILLICORES]["model"]) == (False, "")
+    assert "No model was trained" in done.warnings[0]
+
+
+@pytest.mark.parametrize(
+    "course",
+    [replace(COURSE, purpose="weather"), replace(COURSE, quantiles=("0.9", "0.5")), replace(COURSE, minute=60)],
+)
+def test_bad_options_are_one_clear_error(site: QuantileSite, course: Course) -> None:
+    with pytest.raises(HeadroomError) as caught:
+        site.train(course=course)
+    assert caught.value.code == "model.request"
+
+
+def test_a_rehearsal_of_a_forecast_uses_the_model_too(site: QuantileSite) -> None:
+    context = site.context(0, check=True, run_id="")
+    done = forecast_demand(
+        context, snapshot=site.snapshot(), series=None, horizon_s=3600, interval_s=300, lead_s=0, history_s=9 * 86400,
+        series_interval_s=300, quantiles=LEVELS, target="maximum",
+    )  # fmt: skip
+    context.close()
+    assert done.values["engines"]["quantile_trees"] == VMS

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import threading
 import time
 from abc import abstractmethod
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible.utils.display import Display
@@ -27,6 +29,7 @@ TERMINAL = sys.stdout.isatty()
 
 LEAST_PAUSE_S = 5.0
 MOST_LINES = 10
+LOOK_S = 0.5
 
 
 class ShownAction(ControllerAction):
@@ -71,6 +74,26 @@ class FollowedAction(ShownAction):
         except HeadroomError:  # the module says it better
             return None
         return lambda ended: follow(context, plan=arguments["plan"], ended=ended, tell=self._tell)
+
+
+class NotedAction(ShownAction):
+    """Tells what its module writes, a line at each step, into the file that the option ``progress_file`` names."""
+
+    def _watcher(self, arguments: dict[str, Any]) -> Callable[[threading.Event], None] | None:
+        if arguments.get("progress_file"):
+            return None
+        with tempfile.NamedTemporaryFile(prefix="headroom-progress-", delete=False) as made:
+            arguments["progress_file"] = made.name
+        return lambda ended: self._read(Path(made.name), ended)
+
+    def _read(self, path: Path, ended: threading.Event) -> None:
+        over = False
+        with path.open(encoding="utf-8") as lines:
+            while not over:
+                over = ended.wait(LOOK_S)  # what was written last is told too
+                for line in lines:
+                    self._tell(line.rstrip())
+        path.unlink()
 
 
 class TimedAction(ShownAction):

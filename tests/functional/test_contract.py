@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .contract import play, tasks_on
+from .contract import TOO_YOUNG, play, tasks_on
 from .controller import CHECKOUT
 from .fleets import Fleet
 
@@ -63,3 +63,9 @@ def test_the_first_run_changes_what_it_says_and_the_second_nothing(
 ) -> None:
     assert results[name]["changed"] is changes
     assert results[f"{name}_again"]["changed"] is False
+
+
+@pytest.mark.parametrize("name", [name for name, _unused, _unused in TASKS])
+def test_only_who_has_nothing_to_say_of_a_young_fleet_fails_and_says_why(results: dict[str, Any], name: str) -> None:
+    for suffix in ("_check", "", "_again"):
+        assert results[name + suffix].get("code") == TOO_YOUNG.get(name)

@@ -2,15 +2,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Telemetry of a snapshot's VMs as a trace: demand and capacity, one column per interval, and who was left out and why.
 
-Capacity is what the snapshot says that a VM may have at most, from the first interval it is known in; no interval at or
-after the end that was asked for is looked at. A series that fails a check leaves the others as they are.
+Capacity is what the snapshot says that a VM may have at most, or what it has, from the first interval it is known in.
+No interval at or after the end that was asked for is looked at. A series that fails a check leaves the others as they
+are.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from .._core.needs import needs
 from .._records.forecast import TARGET_MAXIMUM
@@ -20,7 +21,7 @@ from .._replay.protocol import FLOORS
 from .._replay.trace import CARRY, STEP_S, Floor, Trace, carried
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     import numpy as np
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from .._records.vm import VM
-    from .._store.scan import Scan
 
     Doubles = npt.NDArray[np.float64]
     Flags = npt.NDArray[np.bool_]
@@ -43,7 +43,7 @@ class Measure:
 
     target: str
     unit: float  # of the metric, in one unit of size
-    sizes: tuple[str, ...]  # resources, the largest counts
+    sizes: tuple[str, ...]  # resources, the largest counts; the first is what a VM has
 
 
 MEASURES = {
@@ -60,15 +60,34 @@ class Recorded:
     rejected: dict[str, str]  # unique_id -> why
 
 
+class Tables(Protocol):
+    """Interval rows in tables of whole VMs, as a scan has them."""
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Each once."""
+
+
 def recorded(
-    scan: Scan, vms: Sequence[VM], *, metric: str, target: str, start: datetime, end: datetime, step_s: int = STEP_S
+    scan: Tables,
+    vms: Sequence[VM],
+    *,
+    metric: str,
+    target: str,
+    start: datetime,
+    end: datetime,
+    step_s: int = STEP_S,
+    at_most: bool = True,
 ) -> Recorded:
-    """Lay out one metric over [start, end), both multiples of the interval. VMs are sorted by id."""
+    """Lay out one metric over [start, end), both multiples of the interval. VMs are sorted by id.
+
+    Capacity is what a VM may have ``at_most``, else what it has.
+    """
     with needs("numpy"):
         import numpy as np
     measure = MEASURES[metric]
     floor = Floor(FLOORS[measure.target], FLOORS["share"])
-    had = {vm.unique_id: float(max(vm.size(name) for name in measure.sizes)) for vm in vms}
+    sizes = measure.sizes if at_most else measure.sizes[:1]
+    had = {vm.unique_id: float(max(vm.size(name) for name in sizes)) for vm in vms}
     steps = int((end - start).total_seconds()) // step_s
     rejected = dict.fromkeys(had, "no telemetry")
     names: list[str] = []

@@ -9,7 +9,7 @@ a capacity that others changed is no resize. Shares are percent.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Optional
 
 from .._core.errors import HeadroomError
@@ -62,6 +62,19 @@ class Scored:
 
 
 @dataclass(frozen=True)
+class Sums:
+    """What each VM adds to the figures, [V]: numbers of intervals, and sizes or demand summed over intervals."""
+
+    intervals: Doubles  # scored
+    capacity: Doubles
+    size: Doubles
+    demand: Doubles
+    violated: Doubles
+    unserved: Doubles
+    resized: Doubles
+
+
+@dataclass(frozen=True)
 class _Window:
     """The scored intervals; what is not scored is 0 everywhere, [V, T]."""
 
@@ -102,6 +115,15 @@ def score_with_intervals(
         name: tuple(float(bound) for bound in np.nanquantile(figures, INTERVAL)) for name, figures in drawn.items()
     }
     return Scored(_score(window, slo, step_s), {name: (low, high) for name, (low, high) in bounds.items()})
+
+
+def sums_by_vm(demand: Doubles, allocation: Doubles, capacity: Doubles) -> Sums:
+    """The same columns VM by VM. Raises ``replay.nothing_scored``."""
+    window = _window(demand, allocation, capacity)
+    names = {"intervals": "ok"}
+    return Sums(
+        **{one.name: getattr(window, names.get(one.name, one.name)).sum(axis=1, dtype=float) for one in fields(Sums)}
+    )
 
 
 def _window(demand: Doubles, allocation: Doubles, capacity: Doubles) -> _Window:

@@ -16,23 +16,52 @@ from guests import GUESTS
 RESIZE = CHECKOUT / "playbooks/resize.yml"
 
 
+TOLERANCE = 1.1  # of a limit: the kernel counts its quota in periods of 100 ms, and by processor
+
+
 class Size(NamedTuple):
-    """What a guest has: vCPUs on-line, MiB where the balloon stands."""
+    """What a guest has: vCPUs on-line, MiB where the balloon stands, the limit of its CPU time (0: none)."""
 
     vcpus: int
     memory_mib: int
+    cpu_limit_millicores: int
 
 
-FIRST = {guest.name: Size(guest.vcpus, guest.memory_mib) for guest in GUESTS}
+class Used(NamedTuple):
+    """CPU time that a guest had used by a time, with all that QEMU does for it: what a limit limits."""
+
+    cpu_s: float
+    at_s: float
 
 
-def read_sizes() -> dict[str, Size]:
+FIRST = {guest.name: Size(guest.vcpus, guest.memory_mib, 0) for guest in GUESTS}
+
+
+def read_guests() -> tuple[dict[str, Size], dict[str, Used]]:
     """Ask libvirt and the guests' agents. Raises DemoError where one does not answer."""
     report = json.loads(lab("status", "--json"))
     silent = [guest["name"] for guest in report["guests"] if guest["vcpus_online"] is None]
     if report["state"] == "down" or silent:
         raise DemoError(f"the lab is {report['state']}; no answer from {', '.join(silent) or 'any guest'}")
-    return {guest["name"]: Size(guest["vcpus_online"], guest["memory_mib"]) for guest in report["guests"]}
+    sizes, used = {}, {}
+    for guest in report["guests"]:
+        name = guest["name"]
+        sizes[name] = Size(guest["vcpus_online"], guest["memory_mib"], guest["cpu_limit_millicores"])
+        used[name] = Used(guest["cpu_s"], guest["at_s"])
+    return sizes, used
+
+
+def within_limits(first: dict[str, Used], sizes: dict[str, Size]) -> None:
+    """Say how much of its limit each guest used since then. Raises DemoError where it is more than the limit."""
+    _same, used = read_guests()
+    for name, last in used.items():
+        seconds = last.at_s - first[name].at_s
+        millicores = round(1000 * (last.cpu_s - first[name].cpu_s) / seconds)
+        limit = sizes[name].cpu_limit_millicores
+        may = f"its limit is {limit}" if limit else f"no limit below its {sizes[name].vcpus} vCPU"
+        say(f"  {name:6} {millicores:4} millicores in {seconds:.0f} s; {may}")
+        if limit and millicores > TOLERANCE * limit:
+            raise DemoError(f"{name} used {millicores} millicores, and its limit is {limit}")
 
 
 def unique_ids(endpoint: str) -> dict[str, str]:
@@ -42,15 +71,15 @@ def unique_ids(endpoint: str) -> dict[str, str]:
 
 def reset(stage: Stage) -> dict[str, Size]:
     """Bring every guest to its first size, by the collection's own means; returns the sizes."""
-    sizes = read_sizes()
+    sizes, _used = read_guests()
     for first in sorted(set(FIRST.values())):
         names = [name for name, size in FIRST.items() if size == first and sizes[name] != first]
         if names:
-            say(f"  {' and '.join(names)}: back to {first.vcpus} vCPU and {first.memory_mib} MiB")
+            say(f"  {' and '.join(names)}: back to {first.vcpus} vCPU and {first.memory_mib} MiB, without a limit")
             options = ("--limit", ",".join(names), "--forks", "1")
-            new = {"headroom_new_vcpus": first.vcpus, "headroom_new_memory_mib": first.memory_mib}
+            new = {f"headroom_new_{resource}": value for resource, value in first._asdict().items()}
             stage.play(f"reset-{names[0]}", RESIZE, *options, **new)
-    sizes = read_sizes()
+    sizes, _used = read_guests()
     wrong = [name for name, first in FIRST.items() if sizes[name] != first]
     if wrong:
         raise DemoError(

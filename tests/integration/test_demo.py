@@ -33,17 +33,29 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     return done.stdout, root / "stage"
 
 
-def changes(text: str) -> dict[tuple[str, str], tuple[int, int]]:
+def changes(text: str) -> dict[tuple[str, str], tuple[str, str]]:
     """Rows of the table: (VM, unit) -> what libvirt said before and after."""
-    rows = re.findall(r"^  (\w+) +(vCPU|MiB) +(\d+) -> (\d+) +(\d+) -> (\d+)$", text, re.MULTILINE)
+    rows = re.findall(r"^  (\w+) +(vCPU|MiB|millicores) +(\w+) -> (\w+) +(\w+) -> (\w+)$", text, re.MULTILINE)
     assert all(row[2:4] == row[4:6] for row in rows)
-    return {(name, unit): (int(before), int(after)) for name, unit, before, after, *_unused in rows}
+    return {(name, unit): (before, after) for name, unit, before, after, *_unused in rows}
 
 
 def test_the_guest_that_is_busy_now_grows_and_the_other_shrinks(shown: tuple[str, Path]) -> None:
     found = changes(shown[0])
-    assert found["batch1", "vCPU"] == (2, 3)
-    assert found["db1", "vCPU"] == (2, 1)
+    assert found["batch1", "vCPU"] == ("2", "3")
+    assert found["db1", "vCPU"] == ("2", "1")
+
+
+def test_limits_are_set_where_demand_leaves_room(shown: tuple[str, Path]) -> None:
+    limits = {
+        name: (before, int(after)) for (name, unit), (before, after) in changes(shown[0]).items() if "milli" in unit
+    }
+    assert {"db1", "web1", "web2", "idle1"} <= set(limits)
+    assert all(before == "none" and 250 <= after < 1000 for before, after in limits.values())
+    used = re.findall(r"(\w+) +(\d+) millicores in \d+ s; its limit is (\d+)", shown[0])
+    assert {name: int(limit) for name, _unused, limit in used} == {
+        name: after for name, (_none, after) in limits.items()
+    }
 
 
 def test_it_ends_with_its_proofs_and_a_report(shown: tuple[str, Path]) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 import uuid
 from dataclasses import dataclass
 from functools import partial
@@ -205,10 +206,10 @@ def describe(virsh: Virsh, name: str) -> dict[str, Any]:
     """Return what a person wants to know of a guest: sizes meant, sizes there, whether the agent answers."""
     lines = (
         line.split("=", 1)
-        for line in virsh("domstats", "--raw", "--state", "--vcpu", "--balloon", name).split()
+        for line in virsh("domstats", "--raw", "--state", "--cpu-total", "--vcpu", "--balloon", name).split()
         if "=" in line
     )
-    stats = dict(lines)
+    stats, at = dict(lines), time.monotonic()
     running = stats.get("state.state") == "1"  # VIR_DOMAIN_RUNNING
     alive = running and answers(virsh, name)
     online = virsh.agent(name, "guest-get-vcpus") if alive else []
@@ -221,4 +222,15 @@ def describe(virsh: Virsh, name: str) -> dict[str, Any]:
         "vcpus_online": sum(vcpu["online"] for vcpu in online) if alive else None,
         "memory_mib": int(stats["balloon.current"]) // 1024 if running else None,
         "memory_usable_mib": int(stats["balloon.usable"]) // 1024 if "balloon.usable" in stats else None,
+        "cpu_limit_millicores": _cpu_limit(virsh, name) if running else None,
+        # What a limit limits: the CPU time used so far, with all that QEMU does for it; by a clock of this machine.
+        "cpu_s": int(stats["cpu.time"]) / 1e9 if "cpu.time" in stats else None,
+        "at_s": at,
     }
+
+
+def _cpu_limit(virsh: Virsh, name: str) -> int:
+    """Quota of the whole machine on CPU time; 0: none."""
+    lines = (line.split(":") for line in virsh("schedinfo", name).splitlines() if ":" in line)
+    values = {key.strip(): value.strip() for key, value in lines}
+    return max(0, int(values["global_quota"])) * 1000 // int(values["global_period"])

@@ -266,9 +266,10 @@ def _limit_lines(limit: Limit, *, y: _Map, x_now: float, size_end: float) -> Chi
     if not stays:
         kind = "limit after" if limit.done else "limit after planned"
         parts.append(element("path", class_=kind, d=f"M{x_now} {y_after}H{WIDTH - RIGHT}"))
-    # Below its line and below the label of the size, which may have its own below its line; or above the axis.
-    y_label = max(y_after + LABEL_BELOW, y(size_end) + 2 * LABEL_BELOW)
-    y_label = y_label if y_label < HEIGHT - BOTTOM - LABEL_ABOVE else y_after - LABEL_ABOVE
+    # Above its line, unless the label of the size is there, which may lie below the line of the size.
+    y_label, y_size = y_after - LABEL_ABOVE, y(size_end)
+    if y_label < y_size + 2 * LABEL_BELOW:
+        y_label = min(max(y_after, y_size + LABEL_BELOW) + LABEL_BELOW, HEIGHT - BOTTOM - LABEL_ABOVE)
     words = f"limit {_limit_words(limit.after)}"
     parts.append(element("text", words, class_="label", x=WIDTH - RIGHT, y=f"{y_label}", text_anchor="end"))
     return parts

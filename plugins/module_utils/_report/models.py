@@ -12,7 +12,7 @@ from .trust import Speaking
 from .view import View
 from .words import span, when
 
-SHORT = 19  # characters of a digest: its name and twelve digits
+SHORT = 12  # digits of a digest
 
 
 def models(view: View) -> Markup:
@@ -32,10 +32,10 @@ def _row(one: Speaking, view: View) -> Markup:
     learnt = f"{one.rows:,} examples of {one.vms:,} VMs, {when(one.start)} to {when(one.end)}" if one.end else ""
     lead = f", {span(one.lead_s)} ahead" if one.lead_s else ""
     return row(
-        element("code", one.model[:SHORT] + "…"),
+        element("code", one.model.rpartition(":")[2][:SHORT]),
         cell(f"{METRIC_WORD.get(one.metric, one.metric)}: {one.purpose}{lead}"),
         cell(f"{one.status}, {one.share_percent} % of VMs since {when(one.since)}"),
-        number(f"{one.vms_now:,} of {len(view.facts.snapshot.vms):,}", sort=one.vms_now),
+        number(f"{one.vms_now:,} of {len(view.facts.snapshot.vms):,} VMs", sort=one.vms_now),
         why(learnt, soft(f"Not used: {one.refused}") if one.refused else None),
-        number("not known" if age_s is None else span(max(0, age_s)), sort=age_s),
+        number("not known" if age_s is None else f"{span(max(0, age_s))} old", sort=age_s),
     )

@@ -12,7 +12,7 @@ import base64
 import hashlib
 
 from .._records.plan import REFUSED, STAY
-from .._records.vm import GROW, SHRINK
+from .._records.vm import GROW, RESOURCES, SHRINK
 from .capacity import capacity
 from .cards import cards, charted
 from .labels import VERDICT_SIGN
@@ -154,8 +154,12 @@ def _tiles(view: View) -> Child:
 
 
 def _amounts(view: View, name: str, direction: str) -> tuple[str, list[str], str]:
+    """Sizes large; limits small, for what they hold back stays promised."""
     moved, planned = (sizes(moved.amounts, direction) for moved in (view.moved, view.planned))
-    return name, moved or ["nothing"], f"of {', '.join(planned)} planned" if moved != planned else ""
+    of_sizes = sizes({key: amount for key, amount in view.moved.amounts.items() if key[0] in RESOURCES}, direction)
+    notes = [f"and {one}" for one in moved if one not in of_sizes]
+    notes += [f"of {', '.join(planned)} planned"] if moved != planned else []
+    return name, of_sizes or ["nothing"], "; ".join(notes)
 
 
 def _notice(notice: Notice, links: Links) -> Markup:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from .._core.units import PPM
 from .._records.plan import Service
@@ -67,21 +67,16 @@ def in_words(one: Served) -> Iterator[str]:
     yield size(resource, known.size)
     yield f"{_share(known.violated_ppm)} expected"
     yield f"{_share(known.spent_ppm)} of {_share(known.budget_ppm)} spent"
-    yield f"{known.price_ppm / PPM:.3g} times"
+    yield f"{known.price_ppm / PPM:.3g} times the usual"
     yield _more(known, resource)
 
 
 def _cells(one: Served) -> Iterator[Markup]:
-    sorts: tuple[Optional[int], ...] = (
-        one.service.size,
-        one.service.violated_ppm,
-        one.spent_ppm,
-        one.service.price_ppm,
-        one.service.more_ppm,
-    )
-    word, *rest = in_words(one)
+    sorts = (one.service.size, one.service.violated_ppm, one.spent_ppm, one.service.price_ppm)
+    word, *rest, more = in_words(one)
     yield cell(word)
     yield from (number(words, sort=sort) for words, sort in zip(rest, sorts))
+    yield cell(more)
 
 
 def _more(known: Service, resource: str) -> str:

@@ -18,8 +18,8 @@ description:
     every plan, and it is approved and applied like every plan.
   - A signal whose interval began before the last act on the same resource says nothing any more, so that the same
     telemetry is not answered twice.
-  - Nothing is changed. RV(ignore:changed) says whether the actions differ from the guard's last plan of the same scope
-    and policy.
+  - Nothing is changed. RV(ignore:changed) says whether there are actions that the guard's last plan of the same scope
+    and policy had not.
 options:
   snapshot:
     description:

@@ -17,7 +17,9 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 EXAMPLES = CHECKOUT / "docs/examples/schedule"
 
 
-@pytest.mark.parametrize("name", ["headroom-cycle.service", "headroom-train.service", "headroom.cron"])
+@pytest.mark.parametrize(
+    "name", ["headroom-cycle.service", "headroom-guard.service", "headroom-train.service", "headroom.cron"]
+)
 def test_the_command_names_what_there_is(name: str) -> None:
     text = (EXAMPLES / name).read_text(encoding="utf-8")
     playbooks = re.findall(r"ansible-playbook headroom\.fleet\.(\w+)", text)

@@ -52,7 +52,7 @@ def guard(
     policy_name: str = "",
     scope: Optional[Collection[str]] = None,
 ) -> Result:
-    """Store a plan for what is short now; changed: other actions than the guard's last plan of this scope and policy.
+    """Store a plan for what is short now; changed: actions that the guard's last plan of this scope and policy had not.
 
     ``scope`` as for a plan by forecast. Raises ``scope.empty``, ``policy.*``, ``artifact.*``, ``series.*`` and
     ``store.*``.
@@ -81,7 +81,8 @@ def guard(
     name = f"plan/guard/{digest_of({'scope': list(ids), 'policy': made.policy})}"
     with context.database.transaction() as connection:
         last = references.get(connection, name)
-    changed = bool(made.actions) if not last else acts_of(planned_actions(context, last)) != acts_of(made.actions)
+    before = acts_of(planned_actions(context, last)) if last else []
+    changed = any(act not in before for act in acts_of(made.actions))
     warnings = (*made.warnings, *missing_warning(missing), *opposed_warnings(context, made), *_deaf(late, policy))
     context.artifacts.put_bytes(text)
     digest = context.artifacts.put(made)

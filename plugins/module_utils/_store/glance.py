@@ -46,6 +46,8 @@ def peaks(scan: Scan, metric: str, unique_ids: Sequence[str]) -> dict[str, float
     )
     wanted, found = set(some), _asked(scan, text)
     largest: dict[str, float] = {}
+    if not found.num_rows:
+        return largest
     for unique_id, peak in zip(found["unique_id"].to_pylist(), pc.fill_null(found["peak"], 0.0).to_pylist()):
         if unique_id in wanted:
             largest[unique_id] = max(peak, largest.get(unique_id, peak))
@@ -57,7 +59,7 @@ def _asked(scan: Scan, text: str) -> pa.Table:
         import pyarrow as pa
     batches = [batch for source in scan.sources for batch in query(source.table, text)]
     if not batches:
-        return pa.table({name: pa.array([], pa.string()) for name in ("unique_id", "ds", "mean", "maximum", "peak")})
+        return pa.table({})
     schema = pa.schema([field.with_type(_plain(field.type)) for field in batches[0].schema])
     return pa.concat_tables([pa.Table.from_batches([batch]).cast(schema) for batch in batches])
 

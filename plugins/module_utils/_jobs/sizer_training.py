@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from .._core.errors import HeadroomError
 from .._core.needs import needs
 from .._forecast.features import PAST_DAYS
-from .._forecast.outcome_model import OutcomeModel, examples, train
+from .._forecast.outcome_model import CANDIDATES_LEARNT, LEAST_ROWS, OutcomeModel, examples, train
 from .._records.series import DAY_S
 from .._replay.loop import replay, seen_under
 from .._replay.trace import Trace
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 FREE_MOMENTS = 100  # learnt from by each of the first models
 LOOP_MOMENTS = 400  # by the final one
+ENOUGH_ROWS = LEAST_ROWS * 6 // 5  # of a small fleet more moments are drawn until there are so many; some are not known
 SETTLE_DAYS = 1  # after its start the loop does not yet see what it will see later
 
 # Of the sizers that the model learns from; those that use it may run at another point.
@@ -84,8 +85,11 @@ def train_sizer(past: Trace, point: OperatingPoint, *, lead: int, every: int, se
     learner = _Learner(point, lead=lead, every=every, seed=seed)
     allocation = past.capacity.copy()
     standing: dict[str, tuple[float, float]] = {}
+    sides = np.array([_side(one) for one in past.unique_ids], dtype=np.int64)
+    if len(set(sides.tolist())) < 2:  # noqa: PLR2004 - a small fleet may fall on one side
+        sides = np.arange(len(sides)) % 2
     for side in (0, 1):
-        rows = np.array([row for row, one in enumerate(past.unique_ids) if _side(one) == side], dtype=np.int64)
+        rows = np.flatnonzero(sides == side)
         mine = past.only([past.unique_ids[row] for row in rows.tolist()])
         others = past.only(set(past.unique_ids) - set(mine.unique_ids))
         model = learner.learn(others, others.capacity, since=begin, moments=FREE_MOMENTS)
@@ -113,9 +117,16 @@ class _Learner:
         with needs("numpy"):
             import numpy as np
         seen, saturated = seen_under(allocation, past.demand, past.capacity)
-        # Decisions fall on the same minute of each hour, and so does much of what machines do.
         ticks = np.arange(past.steps - self._lead - self._every, since, -1)
-        ticks = ticks[(past.steps - ticks) % self._every == 0]
+        # Decisions fall on the same minute of each hour, and so does much of what machines do.
+        hourly = ticks[(past.steps - ticks) % self._every == 0]
+        rows = len(past.unique_ids) * CANDIDATES_LEARNT  # of one moment
+        if 0 < rows * min(moments, len(hourly)) < LEAST_ROWS:
+            moments = -(-ENOUGH_ROWS // rows)
+        if moments <= len(hourly) or rows * len(hourly) >= LEAST_ROWS:
+            ticks = hourly
+        if not rows:
+            ticks = ticks[:0]
         intervals = PAST_DAYS * DAY_S // past.step_s
         parts = []
         for tick in self._rng.choice(ticks, min(moments, len(ticks)), replace=False).tolist():

@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 from .._core.errors import HeadroomError
+from .._core.units import PPM
 from .._policy.load import suggest
 from .._records.action import Action
-from .._records.plan import Decision, Plan
+from .._records.plan import Decision, Plan, Service
 from .diff import size_text
 from .target import DEMANDS
 
@@ -45,7 +46,14 @@ def verdict_lines(decision: Decision, *, place: str) -> list[str]:
     if decision.size_now or decision.size_wanted:  # of a setting that is no number both are 0
         has, wanted = size_text(resource, decision.size_now), size_text(resource, decision.size_wanted)
         lines.append(f"  has {has}, wanted {wanted}")
-    return [*lines, f"  because {decision.reason}"]
+    lines.append(f"  because {decision.reason}")
+    return lines if decision.service is None else [*lines, f"  {service_line(decision.service)}"]
+
+
+def service_line(service: Service) -> str:
+    """Who said what is expected of its size, and how dear service is by now."""
+    dear = f"service costs it {service.price_ppm / PPM:.2f} times what it costs a VM at ease"
+    return f"{dear}; asked was {service.model}, for acts that hold after {service.lead_s} s"
 
 
 def act_line(action: Action) -> str:

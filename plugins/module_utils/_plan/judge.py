@@ -94,6 +94,7 @@ class Judge:
             sizing=layer.sizing,
             settings=settings,
             clock=self.clock,
+            service=self.bounds.services.get((vm.unique_id, layer.resource)),
         )
         return wanted, upper
 

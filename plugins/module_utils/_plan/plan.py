@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import PurePath
 from typing import Any, Optional, Union
@@ -15,6 +16,7 @@ from .._policy.settings import MODES
 from .._policy.sizing import SizingPolicy
 from .._records.action import Action, Change, Inverse
 from .._records.forecast import TARGET_MEAN, Forecast
+from .._records.outcomes import Outcomes
 from .._records.plan import ACT, PURPOSE_SIZE, REFUSED, Decision, Plan
 from .._records.snapshot import Snapshot
 from .._records.vm import RESOURCES, VM
@@ -23,6 +25,7 @@ from .capacity import Ledger
 from .constraints import Calendar
 from .judge import Judge, decision_of
 from .order import Placed, Proposal, arrange
+from .outcomes import services
 from .state import PlanState
 from .target import DEMANDS, Clock
 
@@ -41,11 +44,12 @@ def make_plan(
     snapshot_digest: str,
     forecast_digest: str,
     policy_digest: str,
+    outcomes: Optional[Outcomes] = None,
 ) -> Plan:
     """Plan the sizes of the VMs in scope; every other VM of the snapshot only counts for capacity.
 
-    ``forecast`` and ``table`` (pyarrow.Table of COLUMNS) go together; without them nothing is wanted. Raises
-    ``scope.empty``, ``plan.quantile_missing``, ``forecast.columns``, ``policy.*``.
+    ``forecast`` and ``table`` (pyarrow.Table of COLUMNS) go together; without them nothing is wanted. ``outcomes`` are
+    the forecast's. Raises ``scope.empty``, ``plan.quantile_missing``, ``forecast.columns``, ``policy.*``.
     """
     if not scope:
         raise HeadroomError(
@@ -53,6 +57,9 @@ def make_plan(
         )
     ids = sorted(set(scope))
     until = now + timedelta(hours=policy.expires_hours)
+    known = {vm.unique_id: vm for vm in snapshot.vms}
+    vms = [known[one] for one in ids if one in known]
+    by_price, notes = services(outcomes, vms=vms, policy=policy, leads_ms=state.leads_ms) if outcomes else ({}, ())
     judge = Judge(
         policy=policy,
         state=state,
@@ -60,10 +67,9 @@ def make_plan(
         clock=Clock(now),
         calendar=Calendar(now=now, until=until),
         ledger=Ledger(snapshot, policy),
-        bounds=_bounds(ids, forecast=forecast, table=table, policy=policy, now=now),
+        bounds=replace(_bounds(ids, forecast=forecast, table=table, policy=policy, now=now), services=by_price),
         choices={(choice.unique_id, choice.metric): choice for choice in forecast.choices} if forecast else {},
     )
-    known = {vm.unique_id: vm for vm in snapshot.vms}
     answers: list[Union[Decision, Proposal]] = []
     for unique_id in ids:
         vm = known.get(unique_id)
@@ -79,8 +85,13 @@ def make_plan(
         forecast=forecast_digest if forecast else "",
         budget=policy.budget,
         actions=actions,
-        decisions=decisions,
-        warnings=_warnings(snapshot, forecast, judge, [known[one] for one in ids if one in known]),
+        decisions=tuple(
+            replace(one, service=by_price[one.unique_id, one.resource])
+            if (one.unique_id, one.resource) in by_price
+            else one
+            for one in decisions
+        ),
+        warnings=(*_warnings(snapshot, forecast, judge, vms), *notes),
         ha_reserve_hosts=judge.ledger.reserves,
         policy_name=PurePath(policy.name).name,
     )

@@ -40,7 +40,7 @@ class Prices:
 
 
 def pressure(spent: Doubles, prices: Prices, *, budget: Union[float, Doubles] = BUDGET) -> Doubles:
-    """Factor [V] on the prices of service of VMs that were violated this share of the time [V], and may be ``budget``."""
+    """Factor [V] on the prices of service of VMs violated this share of the time [V] that may be ``budget`` of it."""
     with needs("numpy"):
         import numpy as np
     return np.asarray(np.exp(np.clip(prices.ledger * (spent / budget - prices.at_ease), LEAST_PRICE, MOST_PRICE)))

@@ -7,8 +7,9 @@ stricter ``shrink_target_use_percent`` and never below what the VM really used. 
 the most it shrinks to it, between them it stays. Neither depends on the size the VM has, so planning again after the
 act, with the same forecast, finds it between the two: nothing to do.
 
-A limit is decided in the same way, up to all of the size that it limits. ``sizes_for`` is the one place where a bound
-of demand becomes sizes: whoever knows them by another way replaces that.
+Where an outcome model speaks for the VM, its cheapest size is known too: what the VM has, where a change would not pay.
+A size then goes to the larger of the least and the cheapest. A limit, which can be lifted within seconds, goes to the
+cheapest alone, up to all of the size that it limits.
 """
 
 from __future__ import annotations
@@ -18,15 +19,17 @@ from datetime import datetime
 from typing import NamedTuple, Optional
 
 from .._core.clock import parse_utc
-from .._core.units import MILLICORES_PER_VCPU, PPM_PER_PERCENT, ceil_div
+from .._core.units import MILLICORES_PER_VCPU, PERCENT, PPM, PPM_PER_PERCENT, ceil_div
 from .._policy.settings import PROFILE_CAREFUL, Settings, Sizing
 from .._records.forecast import Choice
+from .._records.plan import Service
 from .._records.series import CPU_MILLICORES, MEMORY_USED_MIB
 from .._records.vm import CPU_LIMIT_MILLICORES, GROW, LIMITS, MEMORY_MIB, SHRINK, VCPUS
 from .bounds import BAD_VALUE, NO_VALUE, OVER_VALUE
 
 SECONDS_PER_MINUTE = 60
 SECONDS_PER_DAY = 86400
+BUDGET_SETTING = "service.error_budget_percent"
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,28 @@ class Span(NamedTuple):
     floor: int
 
 
+def by_price(resource: str, span: Span, service: Service, *, sizing: Sizing) -> Span:
+    """The one size that is wanted where an outcome model spoke."""
+    at = min(max(service.size, span.floor), sizing.maximum) if resource in LIMITS else max(service.size, span.least)
+    return Span(at, at, span.floor)
+
+
+def told(resource: str, service: Service) -> str:
+    """What the size by price is, and why, for people."""
+    demand = DEMANDS[resource]
+    if service.more_ppm is None:
+        more = "no more would fit"
+    else:
+        cost = service.more_ppm / PPM
+        words = ("costs", "saves") if cost >= 0 else ("saves", "costs")
+        more = f"{demand.size(service.unit)} more {words[0]} {abs(cost):.2g} of itself more than it {words[1]}"
+    expected, spent, budget = (_percent(one) for one in (service.violated_ppm, service.spent_ppm, service.budget_ppm))
+    return (
+        f"by price {demand.size(service.size)}: too little is expected in {expected} % of the time at a lead of "
+        f"{service.lead_s} s, {spent} of {budget} % spent; {more}"
+    )
+
+
 def sizes_for(resource: str, upper: int, *, sizing: Sizing, granule: int) -> Span:
     """The sizes that serve an upper bound of demand, in the metric's unit. A limit ends at what it limits."""
     demand, end = DEMANDS[resource], sizing.maximum if resource in LIMITS else None
@@ -115,37 +140,75 @@ def wanted_size(
     sizing: Sizing,
     settings: Settings,
     clock: Clock,
+    service: Optional[Service] = None,
 ) -> Wanted:
     """Decide for one resource or limit of one VM.
 
     ``upper`` is the bound of demand in the metric's unit, ``choice`` what is known of the series, ``granule`` what
-    every size is a multiple of, ``sizing`` how the resource of this VM is sized. Source of the asymmetry: AWS
-    predictive scaling and Kubernetes VPA, where a forecast may raise a size at once and lower it only against a full
-    history.
+    every size is a multiple of, ``sizing`` how the resource of this VM is sized, ``service`` its cheapest size. Source
+    of the asymmetry: AWS predictive scaling and Kubernetes VPA, where a forecast may raise a size at once and lower it
+    only against a full history.
     """
     demand = DEMANDS[resource]
     if upper < 0:
         code, what = _NO_BOUND[upper]
         return Wanted(size, "", code, f"{what} {demand.metric}", 0)
-    least, most, floor = sizes_for(resource, upper, sizing=sizing, granule=granule)
-    bound = f"P{_percentile(sizing.quantile)} of demand is at most {demand.amount(upper)}"
-    if size < least:
-        return _grow(size, least, granule, sizing=sizing, demand=demand, bound=bound)
-    if size <= most:
-        line = sizing.lines["minimum" if most == floor else "target_use_percent"]
-        span = f"{demand.size(least, unit=False)} to {demand.size(most)}"
-        return Wanted(size, "", "fits", f"{bound}: {span} fit, it has {demand.size(size, unit=False)}", line)
+    span = sizes_for(resource, upper, sizing=sizing, granule=granule)
+    why = _by_bound(span, upper, sizing=sizing, demand=demand)
+    if service is not None:
+        why = _by_price(resource, span, why, service, sizing=sizing, line=settings.lines[BUDGET_SETTING])
+        span = by_price(resource, span, service, sizing=sizing)
+    if size < span.least:
+        return _grow(size, span.least, granule, sizing=sizing, demand=demand, why=why)
+    if size <= span.most:
+        return Wanted(size, "", "fits", f"{why.fits}, it has {demand.size(size, unit=False)}", why.fits_line)
     return _shrink(
-        size, most, granule, bound=bound, sizing=sizing, demand=demand, choice=choice, settings=settings, clock=clock
+        size, span.most, granule, why=why, sizing=sizing, demand=demand, choice=choice, settings=settings, clock=clock
     )
 
 
-def _grow(size: int, least: int, granule: int, *, sizing: Sizing, demand: Demand, bound: str) -> Wanted:
+class _Why(NamedTuple):
+    """What sizes rest on, for people, and the lines of the policy that say so."""
+
+    grow: str
+    fits: str
+    shrink: str
+    grow_line: int
+    fits_line: int
+    shrink_line: int
+    use_percent: int  # what was used lately is at most so much of a smaller size
+
+
+def _by_bound(span: Span, upper: int, *, sizing: Sizing, demand: Demand) -> _Why:
+    bound = f"P{_percentile(sizing.quantile)} of demand is at most {demand.amount(upper)}"
+    lines = sizing.lines
+    return _Why(
+        grow=f"{bound}: at {sizing.target_use_percent} % use that takes {demand.size(span.least)}",
+        fits=f"{bound}: {demand.size(span.least, unit=False)} to {demand.size(span.most)} fit",
+        shrink=bound,
+        grow_line=lines["target_use_percent"],
+        fits_line=lines["minimum" if span.most == span.floor else "target_use_percent"],
+        shrink_line=lines["shrink_target_use_percent"],
+        use_percent=sizing.shrink_target_use_percent,
+    )
+
+
+def _by_price(resource: str, span: Span, why: _Why, service: Service, *, sizing: Sizing, line: int) -> _Why:
+    """Of a size the upper bound still says the least; of a limit it says nothing, and use below it is free to rise."""
+    text = told(resource, service)
+    if resource in LIMITS:
+        return _Why(text, text, text, line, line, line, use_percent=PERCENT)
+    text = f"{text}; {why.grow}"
+    if service.size < span.least:
+        line = sizing.lines["target_use_percent"]
+    return _Why(text, text, text, line, line, line, use_percent=why.use_percent)
+
+
+def _grow(size: int, least: int, granule: int, *, sizing: Sizing, demand: Demand, why: _Why) -> Wanted:
     ceiling = sizing.maximum // granule * granule or sizing.maximum
-    takes = f"{bound}: at {sizing.target_use_percent} % use that takes {demand.size(least)}, "
-    takes += f"it has {demand.size(size, unit=False)}"
+    takes = f"{why.grow}, it has {demand.size(size, unit=False)}"
     if least <= ceiling:
-        return Wanted(least, GROW, GROW, takes, sizing.lines["target_use_percent"])
+        return Wanted(least, GROW, GROW, takes, why.grow_line)
     limit = f"{takes}; the policy's maximum is {sizing.maximum}"
     if ceiling <= size:
         return Wanted(size, "", "policy_maximum", limit, sizing.lines["maximum"])
@@ -157,7 +220,7 @@ def _shrink(
     most: int,
     granule: int,
     *,
-    bound: str,
+    why: _Why,
     sizing: Sizing,
     demand: Demand,
     choice: Optional[Choice],
@@ -171,16 +234,17 @@ def _shrink(
         return against._replace(size=size)
     used = choice.recent_maximum
     by_use = max(
-        _size_for(used, sizing.shrink_target_use_percent, demand, granule),
+        _size_for(used, why.use_percent, demand, granule),
         _up(ceil_div(used * (100 + sizing.guest_floor_percent), 100 * demand.per_unit), granule),
     )
-    line = sizing.lines["shrink_target_use_percent"]
     lately = f"it lately used {demand.amount(used)}"
     if by_use >= size:
-        return Wanted(size, "", "recent_use", f"{bound}, but {lately}: that takes {demand.size(by_use)}", line)
+        return Wanted(
+            size, "", "recent_use", f"{why.shrink}, but {lately}: that takes {demand.size(by_use)}", why.shrink_line
+        )
     wanted = max(most, by_use)
-    reason = f"{bound} and {lately}: {demand.size(wanted)} are enough, it has {demand.size(size, unit=False)}"
-    return Wanted(wanted, SHRINK, SHRINK, reason, line)
+    reason = f"{why.shrink} and {lately}: {demand.size(wanted)} are enough, it has {demand.size(size, unit=False)}"
+    return Wanted(wanted, SHRINK, SHRINK, reason, why.shrink_line)
 
 
 def _why_not_shrink(
@@ -235,6 +299,11 @@ def _size_for(amount: int, percent: int, demand: Demand, granule: int) -> int:
 
 def _up(size: int, granule: int) -> int:
     return ceil_div(size, granule) * granule
+
+
+def _percent(ppm: int) -> str:
+    """A share in percent: 0.3 for 3000."""
+    return f"{ppm / PPM_PER_PERCENT:.2g}" if ppm < PPM_PER_PERCENT else f"{ppm / PPM_PER_PERCENT:.4g}"
 
 
 def _percentile(quantile: str) -> str:

@@ -62,7 +62,7 @@ defaults:
     cpu_jump_percent: 240            # of what it has; at least to the largest use of the last day
     memory_jump_percent: 120
     memory_jump_mib: 100             # more at least
-  service:                           # what each VM is owed; reported, and no part of any size yet
+  service:                           # what each VM is owed; its price where an outcome model speaks
     slo: slo4
     error_budget_percent: 1          # share of its intervals that a VM may get too little in
   grow:

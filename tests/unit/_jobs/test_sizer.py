@@ -113,3 +113,15 @@ def test_a_fleet_too_small_is_refused():
     with pytest.raises(HeadroomError) as caught:
         train_sizer(fleet().only(["vm-01"]), POINT, lead=LEAD, every=HOUR)
     assert caught.value.code == "forecast.untrained"
+
+
+@pytest.mark.parametrize("names", [("a", "b", "c", "d", "e"), ("vm-00", "vm-01")])
+def test_a_small_fleet_with_a_long_past_is_learnt_from(names):
+    """Of few VMs more moments are drawn; where all fall on one side, they are dealt out."""
+    known = fleet()
+    days = 20
+    demand = np.tile(known.demand[: len(names)], (1, 2))[:, : days * DAY]
+    capacity = np.full(demand.shape, 4.0)
+    done = train_sizer(Trace(names, START, demand, capacity, 0.05 * capacity), POINT, lead=LEAD, every=HOUR)
+    assert done.model.rows >= 5000
+    assert sorted(done.standing) == sorted(names)

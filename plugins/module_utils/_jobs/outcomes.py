@@ -1,0 +1,337 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ask the models that speak what each candidate size of each VM is expected to come to, from a forecast's telemetry.
+
+Everything is as of the forecast's clock: intervals that are over, acts and versions of models of before. Which model
+speaks for a VM hangs on nothing but its versions, and what it says on nothing but that VM's own past.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from copy import copy
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, NamedTuple, Optional
+
+from .._core.clock import EPOCH
+from .._core.errors import HeadroomError
+from .._core.needs import needs
+from .._forecast.features import PAST_DAYS
+from .._forecast.model_life import speakers
+from .._forecast.outcome_model import curves
+from .._forecast.realised import Frame
+from .._plan.guard import GuardRule, kept_free
+from .._records.model import CANARY, CURRENT, OUTCOME
+from .._records.outcomes import (
+    CAPACITY,
+    EVERY_S,
+    HEADROOM,
+    LEAD_S,
+    METRIC,
+    MODEL,
+    PEAK,
+    PRICES,
+    SPENT,
+    UNIQUE_ID,
+    Outcomes,
+    joined,
+)
+from .._records.series import CPU_MILLICORES, MEMORY_USED_MIB
+from .._records.vm import MEMORY_MIB, VCPUS
+from .._replay.loop import seen_under
+from .._store import journal, models
+from .models import load
+from .recorded import MEASURES, recorded
+from .sizer import believed, moment_of
+from .sizes import BOUNDS, sizes_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    from .._forecast.request import Request
+    from .._records.snapshot import Snapshot
+    from .._replay.trace import Trace
+    from .context import Context
+    from .models import Loaded
+
+    Doubles = npt.NDArray[np.float64]
+    Flags = npt.NDArray[np.bool_]
+
+RESOURCES = {CPU_MILLICORES: VCPUS, MEMORY_USED_MIB: MEMORY_MIB}
+# Acts after the clock count as well: the first of them says what there was before it, of which what is there now, or in
+# a snapshot of any time, says nothing.
+EVER = datetime(9999, 1, 1, tzinfo=timezone.utc)
+IMPOSSIBLE = 1.2  # times a size: who used more had another one then, which somebody else has changed
+UNSPOKEN = "no model speaks for them yet"
+STALE = "no interval of the last half hour is known"
+NO_NUMBER = "what the model said is no number [model.damaged]"
+
+
+@dataclass(frozen=True)
+class _Speaker:
+    """A model, and whom it speaks for."""
+
+    digest: str
+    model: Loaded
+    unique_ids: frozenset[str]
+
+
+class _One(NamedTuple):
+    """One table of a scan."""
+
+    rows: pa.Table
+
+    def tables(self) -> Iterator[pa.Table]:
+        """It alone."""
+        yield self.rows
+
+
+class Said(NamedTuple):
+    """What models said of some VMs."""
+
+    parts: list[Outcomes]
+    spoken: dict[str, set[str]]  # by metric: the VMs that have a row
+    silent: dict[str, dict[str, str]]  # by metric: why others have none
+
+
+class OutcomeRows:
+    """Gathers rows while a forecast reads its telemetry."""
+
+    def __init__(self, context: Context, snapshot: Snapshot, request: Request) -> None:
+        step = timedelta(seconds=request.series_interval_s)
+        self._end = EPOCH + (context.now - EPOCH) // step * step
+        self._start = self._end - timedelta(days=PAST_DAYS)
+        self._step_s = request.series_interval_s
+        self._vms = {vm.unique_id: vm for vm in snapshot.vms}
+        self._spoken: dict[str, set[str]] = {}  # by metric, of which a model is in use: the VMs that have a row
+        self._silent: dict[str, dict[str, str]] = {}  # by metric: why other VMs have none
+        self._parts: list[Outcomes] = []
+        self._speakers = {metric: self._speaking(context, metric) for metric in request.metrics if metric in RESOURCES}
+        self._held = {metric: self._sizes(context, metric) for metric, found in self._speakers.items() if found}
+
+    def watched(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        """The same tables of whole VMs; each is looked at as it passes."""
+        for table in tables:
+            for metric, found in self._speakers.items():
+                if found:
+                    self._learn(table, metric, found)
+            yield table
+
+    def table(self) -> Optional[pa.Table]:
+        """All rows; None where there is none."""
+        return joined(self._parts).table() if self._parts else None
+
+    def warnings(self) -> tuple[str, ...]:
+        """Why some VMs have no row, once for each metric that a model is in use for."""
+        told = []
+        for metric, spoken in self._spoken.items():
+            why = Counter(self._silent[metric].get(one, "no telemetry") for one in self._vms.keys() - spoken)
+            if why:
+                reasons = "; ".join(f"{reason} ({count})" for reason, count in sorted(why.items()))
+                told.append(
+                    f"{metric}: {sum(why.values())} of {len(self._vms)} VMs are not sized by price, their upper bound "
+                    f"decides alone: {reasons}."
+                )
+        return tuple(told)
+
+    def only(self, unique_ids: Iterable[str]) -> OutcomeRows:
+        """The same models, for some of the VMs, and nothing said yet."""
+        vms = {one: self._vms[one] for one in unique_ids if one in self._vms}
+        spoken: dict[str, set[str]] = {metric: set() for metric in self._spoken}
+        silent = {metric: {one: why[one] for one in vms} for metric, why in self._silent.items()}
+        some = copy(self)
+        vars(some).update(_vms=vms, _parts=[], _spoken=spoken, _silent=silent)
+        return some
+
+    def said(self) -> Said:
+        """What was said so far."""
+        return Said(self._parts, self._spoken, self._silent)
+
+    def add(self, said: Said) -> None:
+        """Take over what was said elsewhere of VMs of which nothing was said here."""
+        self._parts += said.parts
+        for metric, spoken in said.spoken.items():
+            self._spoken[metric] |= spoken
+            self._silent[metric].update(said.silent[metric])
+
+    def _speaking(self, context: Context, metric: str) -> list[_Speaker]:
+        """The models that speak for anyone, of all lead times."""
+        now_ms = round(context.now.timestamp() * 1000)
+        with context.database.transaction() as connection:
+            known = [
+                one
+                for one in models.every(connection)
+                if (one.key.purpose, one.key.metric) == (OUTCOME, metric)
+                and one.status in (CANARY, CURRENT)
+                and one.since_ms <= now_ms  # later ones know what this clock does not
+            ]
+        if not known:
+            return []
+        ids = list(self._vms)
+        silent = self._silent.setdefault(metric, dict.fromkeys(ids, UNSPOKEN))
+        self._spoken.setdefault(metric, set())
+        found = []
+        for key in dict.fromkeys(one.key for one in known):
+            spoken = speakers(ids, [one for one in known if one.key == key])
+            for digest in sorted(set(spoken) - {""}):
+                mine = frozenset(one for one, by in zip(ids, spoken) if by == digest)
+                try:
+                    found.append(_Speaker(digest, self._loaded(context, digest), mine))
+                except HeadroomError as error:
+                    if error.code.startswith("store."):
+                        raise
+                    silent.update(dict.fromkeys(mine, f"{error.message} [{error.code}]"))
+        return found
+
+    def _loaded(self, context: Context, digest: str) -> Loaded:
+        model = load(context.artifacts, digest, now=context.now)
+        if model.header.interval_s != self._step_s:
+            raise HeadroomError(
+                "model.foreign",
+                f"The model was trained for intervals of {model.header.interval_s} s.",
+                advice="Train one for this use with model_train; see model_info.",
+            )
+        return model
+
+    def _sizes(self, context: Context, metric: str) -> dict[str, Doubles]:
+        """The sizes [T] of every VM that an act touched in the past looked at, in units of size."""
+        bounds = BOUNDS[RESOURCES[metric]]
+        since_ms, until_ms = (round(one.timestamp() * 1000) for one in (self._start, EVER))
+        with context.database.transaction() as connection:
+            acts = journal.written_between(connection, since_ms=since_ms, until_ms=until_ms)
+        touched = sorted({one.unique_id for one in acts if one.resource in bounds} & self._vms.keys())
+        sizes = self._of(context, touched, metric) if touched else ()
+        return dict(zip(touched, sizes))
+
+    def _of(self, context: Context, touched: Sequence[str], metric: str) -> Doubles:
+        steps = (self._end - self._start) // timedelta(seconds=self._step_s)
+        frame = Frame(touched, metric, round(self._start.timestamp() * 1_000_000), self._step_s, steps)
+        vms = [self._vms[one] for one in touched]
+        sizes = sizes_until(context, vms, frame=frame, until=EVER, resource=RESOURCES[metric])
+        return sizes / MEASURES[metric].unit
+
+    def _learn(self, table: pa.Table, metric: str, found: Sequence[_Speaker]) -> None:
+        rows = _rows_of(table, metric, self._start, self._step_s)
+        present = rows["unique_id"].unique().to_pylist()
+        names = [one for one in present if one in self._vms]
+        if len(names) < len(present):  # a pinned series may know more
+            rows = rows.filter(_among(rows["unique_id"], names))
+        if not names:
+            return
+        vms = [self._vms[one] for one in names]
+        for target in dict.fromkeys(one.model.header.target for one in found):
+            past = recorded(
+                _One(rows), vms, metric=metric, target=target, start=self._start, end=self._end, step_s=self._step_s
+            )
+            self._silent[metric].update(past.rejected)
+            trace = self._fresh(past.trace, metric)
+            if not trace.unique_ids:
+                continue
+            _seen, saturated = seen_under(self._sizes_of(trace, metric), trace.demand, trace.capacity)
+            for speaker in found:
+                if speaker.model.header.target == target:
+                    self._ask(speaker, trace, saturated, metric)
+
+    def _fresh(self, trace: Trace, metric: str) -> Trace:
+        """The VMs of which the newest interval is known, or one shortly before it."""
+        with needs("numpy"):
+            import numpy as np
+        known = (~np.isnan(trace.demand[:, -1])).tolist()
+        late = [one for one, there in zip(trace.unique_ids, known) if not there]
+        self._silent[metric].update(dict.fromkeys(late, STALE))
+        return trace.only([one for one, there in zip(trace.unique_ids, known) if there]) if late else trace
+
+    def _sizes_of(self, trace: Trace, metric: str) -> Doubles:
+        """What each VM had [V, T]: what its acts say, else what it has; NaN where it is not known."""
+        with needs("numpy"):
+            import numpy as np
+        bounds, held = BOUNDS[RESOURCES[metric]], self._held[metric]
+        has = []
+        for one in trace.unique_ids:
+            found = [self._vms[one].size(bound) * per_unit for bound, per_unit in bounds.items()]
+            has.append(float(min((size for size in found if size), default=np.nan)))  # a limit of 0 is none
+        sizes = np.repeat(np.array(has)[:, None] / MEASURES[metric].unit, trace.steps, axis=1)
+        for row, one in enumerate(trace.unique_ids):
+            if one in held:
+                sizes[row] = held[one]
+        with np.errstate(invalid="ignore"):
+            return np.where(trace.demand > IMPOSSIBLE * sizes, np.nan, sizes)
+
+    def _ask(self, speaker: _Speaker, trace: Trace, saturated: Flags, metric: str) -> None:
+        with needs("numpy"):
+            import numpy as np
+        mine = [row for row, one in enumerate(trace.unique_ids) if one in speaker.unique_ids]
+        if not mine:
+            return
+        header, point, outcomes = speaker.model.header, speaker.model.point, speaker.model.outcomes
+        held, capacity = saturated[mine], trace.capacity[mine, -1]
+        demand = believed(trace.demand[mine], held, capacity, point.beyond)
+        moment = moment_of(demand, held, capacity, step_s=self._step_s, lead=outcomes.lead, now=self._end)
+        said = curves(outcomes, moment, trace.floor[mine, -1])
+        settled = slice(0, trace.steps - outcomes.lead)  # an outcome counts once an act taken on it could have landed
+        known = np.count_nonzero(~np.isnan(trace.demand[mine, settled]), axis=1)
+        rule = GuardRule(point.jump, point.peak, point.step, point.most, point.half_life_h * 3600 / self._step_s)
+        prices = asdict(point)
+        count = len(mine)
+        rows = Outcomes(
+            texts={
+                UNIQUE_ID: [trace.unique_ids[row] for row in mine],
+                METRIC: [metric] * count,
+                MODEL: [speaker.digest] * count,
+            },
+            numbers={
+                LEAD_S: np.full(count, float(header.lead_s)),
+                EVERY_S: np.full(count, float(header.every_s)),
+                CAPACITY: capacity,
+                SPENT: held[:, settled].sum(axis=1) / np.maximum(known, 1),
+                HEADROOM: _headroom(rule, held),
+                PEAK: demand.max(axis=1),
+            },
+            prices=np.tile([prices[name] for name in PRICES], (count, 1)),
+            curves=said,
+        )
+        sound = np.isfinite(said.violated + said.unserved + said.added).all(axis=1)
+        names = np.array(rows.texts[UNIQUE_ID], dtype=object)
+        self._silent[metric].update(dict.fromkeys(names[~sound].tolist(), NO_NUMBER))
+        self._spoken[metric].update(names[sound].tolist())
+        if sound.any():
+            self._parts.append(rows if sound.all() else rows.only(np.flatnonzero(sound)))
+
+
+def _headroom(rule: GuardRule, saturated: Flags) -> Doubles:
+    """What each VM [V] keeps free after the intervals [V, T]."""
+    with needs("numpy"):
+        import numpy as np
+    headroom = np.zeros(len(saturated))
+    ever = np.flatnonzero(saturated.any(axis=1))
+    if len(ever):
+        some = headroom[ever]
+        for column in np.ascontiguousarray(saturated[ever].T):
+            some = kept_free(rule, some, column)
+        headroom[ever] = some
+    return headroom
+
+
+def _rows_of(table: pa.Table, metric: str, start: datetime, step_s: int) -> pa.Table:
+    """The rows of one metric from then on; those of a pinned series may be of other intervals."""
+    with needs("pyarrow"):
+        import pyarrow as pa
+        import pyarrow.compute as pc
+    newer = table.filter(
+        pc.and_(
+            pc.greater_equal(table["ds"], pa.scalar(start, table["ds"].type)), pc.equal(table["interval_s"], step_s)
+        )
+    )
+    return newer.filter(_among(newer["metric"], [metric]))
+
+
+def _among(column: pa.ChunkedArray, words: Sequence[str]) -> pa.ChunkedArray:
+    with needs("pyarrow"):
+        import pyarrow as pa
+        import pyarrow.compute as pc
+    return pc.is_in(column.cast(pa.string()), value_set=pa.array(list(words), pa.string()))

@@ -367,12 +367,17 @@ def _told(context: Context, name: str, record: SizingShadow) -> dict[str, Any]:
 
 
 def _text(record: SizingShadow) -> str:
+    def percent(value: str) -> str:
+        return f"{float(value):.2f} %" if value else "unknown"
+
     value = record.score.value
+    amounts = [f"{float(of):,.1f}" for of in (record.held, record.shadow, record.least)]
     return (
-        f"{record.metric}: {record.days_known} days of {record.vms} VMs, {record.since} to {record.until}\n"
-        f"  held {record.held} {record.unit}, the model would have held {record.shadow}, hindsight {record.least}\n"
-        f"  given back {value('reclaimed')} %, violations {value('violations')} %, unserved "
-        f"{value('unserved_of_demand') or '?'} %, worst VM {value('worst_vm')} %\n"
-        f"  regret {record.regret_pct} % of what was held; of what was held itself {record.regret_held_pct} %\n"
-        f"  use stood at what VMs had in {record.at_limit_pct} % of the intervals"
+        f"{record.metric}: {record.days_known} of {record.days} days of {record.vms} VMs, {record.since} to "
+        f"{record.until}\n"
+        f"  held {amounts[0]} {record.unit}, the model would have held {amounts[1]}, hindsight {amounts[2]}\n"
+        f"  given back {percent(value('reclaimed'))}, violations {percent(value('violations'))}, unserved "
+        f"{percent(value('unserved_of_demand'))}, worst VM {percent(value('worst_vm'))}\n"
+        f"  regret {percent(record.regret_pct)} of what was held; of the sizes held {percent(record.regret_held_pct)}\n"
+        f"  use stood at what VMs had in {percent(record.at_limit_pct)} of the intervals"
     )

@@ -34,7 +34,7 @@ FIGURES = (
     ("unserved %", "unserved_of_demand", 2),
     ("worst VM %", "worst_vm", 1),
     ("VMs within 1 %", "vms_within_1pct", 0),
-    ("resizes per VM and day", "resizes_per_vm_day", 1),
+    ("resizes/VM/day", "resizes_per_vm_day", 1),
 )
 _POLICIES = {
     HEADROOM: "Headroom",
@@ -48,12 +48,12 @@ _METRICS = {"cpu_millicores": "CPU", "memory_used_mib": "Memory"}
 def savings_text(record: SizingBacktest) -> str:
     """Draw a table for people: policies down, figures across, each with its interval."""
     lines = [f"{_title(record)}: {_headline(record)}", f"  {_scope(record)}"]
-    lines.append(f"  {'':36}" + "".join(f"{title:>24}" for title, _name, _digits in FIGURES))
+    lines.append(f"  {'':34}" + "".join(f"{title:>19}" for title, _name, _digits in FIGURES))
     for one in record.policies:
         cells = (_with_interval(one, name, digits) for _title, name, digits in FIGURES)
-        lines.append(f"  {_POLICIES[one.policy]:36}" + "".join(f"{cell:>24}" for cell in cells) + f"  {_met(one.slo4)}")
+        lines.append(f"  {_POLICIES[one.policy]:34}" + "".join(f"{cell:>19}" for cell in cells) + f"  {_met(one.slo4)}")
     lines += [
-        f"  sizes x {point.factor:4}: reclaimed {_short(point.reclaimed, 1)} %, violations "
+        f"  sizes x {point.factor:<4}: reclaimed {_short(point.reclaimed, 1)} %, violations "
         f"{_short(point.violations, 2)} %, unserved {_short(point.unserved, 2)} %, {_met(point.slo4)}"
         for point in record.curve
     ]
@@ -91,8 +91,12 @@ def _section(record: SizingBacktest, rows: Sequence[Mapping[str, Any]], names: M
         _title(record),
         element("p", tag("done" if ours.slo4 else "failed", _met(ours.slo4)), " ", _headline(record)),
         soft(_scope(record)),
+        element("h3", "Policies"),
         _policies(record),
-        element("div", _card(record), class_="cards") if record.curve else None,
+        (element("h3", "A little more or less, in hindsight"), element("div", _card(record), class_="cards"))
+        if record.curve
+        else None,
+        element("h3", "Worst VMs"),
         _worst(rows, names),
         _rejected(record, names),
         folded("Where these figures come from", facts(_provenance(record))),
@@ -121,7 +125,7 @@ def _policies(record: SizingBacktest) -> Markup:
         row(
             _POLICIES[one.policy],
             *(number(_with_interval(one, name, digits)) for _title, name, digits in FIGURES),
-            cell(_met(one.slo4)),
+            cell(_word(one.slo4)),
         )
         for one in record.policies
     ]
@@ -151,6 +155,7 @@ def _card(record: SizingBacktest) -> Markup:
         [_bottom(x(tick), f"{tick:.10g}") for tick in x_ticks],
         element("text", "% violations", class_="tick", x=WIDTH - RIGHT, y=HEIGHT - 6, text_anchor="end"),
         element("line", class_="cutoff", x1=f"{x(limit)}", x2=f"{x(limit)}", y1=TOP, y2=HEIGHT - BOTTOM),
+        element("text", "limit", class_="label", x=f"{x(limit) + 4}", y=HEIGHT - BOTTOM - 5),
         element("path", class_="line-past", d=f"M{line}"),
         [_mark(point, x(float(point.violations)), y(float(point.reclaimed))) for point in points],
         [
@@ -171,14 +176,13 @@ def _card(record: SizingBacktest) -> Markup:
             number(_short(point.reclaimed, 1)),
             number(_short(point.violations, 2)),
             number(_short(point.unserved, 2)),
-            cell(_met(point.slo4)),
+            cell(_word(point.slo4)),
         )
         for point in record.curve
     ]
     columns = ("All sizes times", "reclaimed %", "violations %", "unserved %", "Service level")
     return element(
         "article",
-        element("div", element("h3", "A little more or less, in hindsight"), class_="head"),
         drawn,
         table("Squares in the chart are the other policies.", columns, rows, name="Curve"),
         class_="card",
@@ -191,7 +195,8 @@ def _bottom(x: float, words: str) -> Child:
 
 def _mark(point: CurvePoint, x: float, y: float) -> Child:
     label = f"x {point.factor}"
-    return element("text", label, class_="label", x=f"{x}", y=f"{y - 5}", text_anchor="middle")
+    dot = element("path", class_="line-past", d=f"M{x} {y - 3}V{y + 3}")
+    return dot, element("text", label, class_="label", x=f"{x}", y=f"{y - 6}", text_anchor="middle")
 
 
 def _other(one: PolicyScore, x: float, y: float) -> Child:
@@ -264,5 +269,9 @@ def _short(value: str, digits: int) -> str:
     return f"{float(value):.{digits}f}" if value else "?"
 
 
-def _met(slo4: bool) -> str:  # noqa: FBT001 - a word for a flag
-    return "service level met" if slo4 else "service level missed"
+def _word(slo4: bool) -> str:  # noqa: FBT001 - a word for a flag
+    return "met" if slo4 else "missed"
+
+
+def _met(slo4: bool) -> str:  # noqa: FBT001
+    return f"service level {_word(slo4)}"

@@ -16,12 +16,17 @@ import pytest
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.apply import apply
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.backfill import backfill
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.backtest import backtest_forecast
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context import Context
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.hold import hold, kill_switch
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.observe import observe
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.plan import plan
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.report import Files, report
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.standing import EPOCH
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.telemetry import forecast_demand
+from ansible_collections.headroom.fleet.plugins.module_utils._records.model import CURRENT, RETIRED, Key, Version
+from ansible_collections.headroom.fleet.plugins.module_utils._store import models, scores
+from ansible_collections.headroom.fleet.plugins.module_utils._store.scores import Score
 from ansible_collections.headroom.fleet.plugins.module_utils._telemetry.history import Demand, history
 
 from .fleets import NOW, Fleet
@@ -120,6 +125,36 @@ def test_a_receipt_is_enough_to_report_on_the_whole_cycle(cycle: Cycle) -> None:
         "index.html",
         "report.md",
     ]
+
+
+def test_how_well_bands_held_comes_from_the_scores_and_from_a_back_test(cycle: Cycle) -> None:
+    context = cycle.context()
+    day = (NOW.date() - EPOCH).days
+    with context.database.transaction() as connection:
+        for ago, banded, covered in ((0, 100, 80.0), (1, 288, 280.0), (90, 288, 1.0)):  # the last is long ago
+            figures = Score("fake/u0", "cpu_millicores", day - ago, banded, 0, 0, 1.0, 2.0, covered, banded, 0)
+            scores.add(connection, [figures])
+    context.close()
+    back = cycle.run(backtest_forecast, snapshot=cycle.snapshot, origins=3, quantiles=("0.05", "0.5", "0.95"))
+    found = cycle.run(report, files=cycle.files(), plan=cycle.plan, backtest=back["backtest"])
+    html = Path(found["html"]).read_text()
+    assert "the interval of 90 % covered 92.8 % of 388 intervals, over 2 days" in html
+    assert "Back-tested at 3 moments of the past, the interval of 90 % held" in html
+    assert "On the past" in html
+
+
+def test_models_that_speak_are_named_and_what_they_learnt_from_is_told(cycle: Cycle) -> None:
+    context = cycle.context()
+    lost, retired = "sha256:" + "1" * 64, "sha256:" + "2" * 64
+    with context.database.transaction() as connection:
+        for digest, status in ((lost, CURRENT), (retired, RETIRED)):
+            version = Version(Key("outcome", "cpu_millicores", 300), digest, status, 1_000_000, 0, 0, "")
+            models.put(context.database, connection, version, run_id="r", who="tester")
+    context.close()
+    html = Path(cycle.run(report, files=cycle.files(), plan=cycle.plan)["html"]).read_text()
+    assert "111111111111" in html  # its record is lost: the page says so, and is a page
+    assert "Not used:" in html
+    assert "222222222222" not in html
 
 
 def test_cost_budget_and_violations_come_from_policy_journal_and_past(tmp_path: Path) -> None:

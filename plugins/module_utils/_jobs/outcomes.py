@@ -68,6 +68,7 @@ RESOURCES = {CPU_MILLICORES: VCPUS, MEMORY_USED_MIB: MEMORY_MIB}
 EVER = datetime(9999, 1, 1, tzinfo=timezone.utc)
 IMPOSSIBLE = 1.2  # times a size: who used more had another one then, which somebody else has changed
 UNSPOKEN = "no model speaks for them yet"
+SILENT = "no telemetry"
 STALE = "no interval of the last half hour is known"
 NO_NUMBER = "what the model said is no number [model.damaged]"
 
@@ -130,7 +131,7 @@ class OutcomeRows:
         """Why some VMs have no row, once for each metric that a model is in use for."""
         told = []
         for metric, spoken in self._spoken.items():
-            why = Counter(self._silent[metric].get(one, "no telemetry") for one in self._vms.keys() - spoken)
+            why = Counter(self._silent[metric][one] for one in self._vms.keys() - spoken)
             if why:
                 reasons = "; ".join(f"{reason} ({count})" for reason, count in sorted(why.items()))
                 told.append(
@@ -182,6 +183,7 @@ class OutcomeRows:
                 mine = frozenset(one for one, by in zip(ids, spoken) if by == digest)
                 try:
                     found.append(_Speaker(digest, self._loaded(context, digest), mine))
+                    silent.update(dict.fromkeys(mine, SILENT))
                 except HeadroomError as error:
                     if error.code.startswith("store."):
                         raise

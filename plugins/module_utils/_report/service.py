@@ -17,10 +17,11 @@ from .view import View
 from .words import resource_word, share, size
 
 MOST_ROWS = 1000
-COLUMNS = ("VM", "What", "Chosen", "Expected violations", "Error budget spent", "Price of service", "One more")
+COLUMNS = ("VM", "What", "Cheapest", "Expected violations", "Error budget spent", "Price of service", "One more")
 RULE = (
-    "Of each size a model says in what share of the time the VM would get too little. The cheapest size is chosen,"
-    " service included. Whoever has spent much of its error budget pays more for what is missing, and so gets more."
+    "Of each size a model says in what share of the time the VM would get too little. A limit goes to the size that is"
+    " cheapest, service included; a size to the larger of that and what the forecast's upper bound takes. Service is"
+    " dear for whoever has spent much of its error budget, which so gets more."
 )
 
 

@@ -21,13 +21,13 @@ from .policy import Context, Point, Span
 NAME = "headroom"
 # A tuner varies the point of the sizer that uses the model, not of those that the model learns from.
 SPANS = {
-    "violation": Span(0.1, 20.0, log=True),
+    "violation": Span(0.05, 20.0, log=True),
     "unserved": Span(4.0, 200.0, log=True),
     "resize": Span(0.001, 0.5, log=True),
     "ledger": Span(0.0, 4.0),
     "at_ease": Span(0.0, 1.0),
     "whole_from": Span(0.7, 1.0),
-    "jump": Span(1.5, 6.0, log=True),
+    "jump": Span(1.1, 6.0, log=True),
     "peak": Span(0.2, 1.2),
     "step": Span(0.005, 0.4, log=True),
     "most": Span(0.1, 2.0, log=True),

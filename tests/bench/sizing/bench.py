@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 import time
@@ -35,6 +36,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._replay.protocol im
 )
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.trace import TARGETS, Floor, make_trace
 
+from . import forecast
 from .page import page
 from .policy import Entry, Point
 from .run import (
@@ -48,6 +50,7 @@ from .run import (
     run,
     scored,
     scored_with_intervals,
+    trace_path,
 )
 from .table import ROWS, Row, entries
 
@@ -80,6 +83,9 @@ def main() -> None:
     options.add_argument("--policies", default="*", help="only those whose name matches, as files do in a shell")
     options.add_argument("--rows", default="*", help="only those whose name matches")
     options.add_argument("--points", type=Path, default=POINTS)
+    options.add_argument(
+        "--reference", default=os.environ.get("REFERENCE", ""), help="Parquet of another forecast, to compare with"
+    )
     chosen = options.parse_args()
     try:
         bench(chosen)
@@ -114,10 +120,14 @@ def bench(chosen: argparse.Namespace) -> None:
             show(results[-1])
     times = count_scored(chosen.out, chosen.ids)
     print(f"\nThe {chosen.ids} VMs were scored {times} times into {chosen.out}.")
-    print(f"{time.process_time() - begin:.0f} CPU-s, {time.monotonic() - clock:.0f} s")
     said = {"ids": chosen.ids, "scored": times, "slo4": asdict(protocol.slo4), "results": results}
     (chosen.out / "results.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
     (chosen.out / "page.html").write_text(page(said), encoding="utf-8")
+    if not chosen.quick and (chosen.rows, chosen.policies) == ("*", "*") and has(table, "cpu"):
+        print("\nForecasts of CPU, in % of capacity:")
+        path = trace_path(chosen.traces, protocol.trace)
+        forecast.tell(path, json.loads(write_protocol(protocol)), ids=chosen.ids, reference=chosen.reference)
+    print(f"{time.process_time() - begin:.0f} CPU-s, {time.monotonic() - clock:.0f} s")
 
 
 def protocol_and_table(chosen: argparse.Namespace) -> tuple[ReplayProtocol, pa.Table]:

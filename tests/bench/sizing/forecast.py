@@ -44,6 +44,7 @@ STAGES = ("trees", "trees, corrected", "trees, corrected, mixed with other engin
 DECIMALS = 2  # of a per cent: finer than a monitor tells
 FINEST = "0.3"  # per cent: variation below it is none
 DRAWS = 1000
+MOST = 100_000  # origins learnt from
 SEED = 0
 
 
@@ -67,7 +68,7 @@ def main() -> None:
     options.add_argument(
         "--refit", type=int, default=0, metavar="DAYS", help="train again every so many days; 0: never"
     )
-    options.add_argument("--origins", type=int, default=100_000, help="at most so many origins to learn from")
+    options.add_argument("--origins", type=int, default=MOST, help="at most so many origins to learn from")
     options.add_argument("--out", default="", help="write the forecasts, with the columns of a reference")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -75,23 +76,44 @@ def main() -> None:
         namespace.mkdir(parents=True)
         (namespace / "fleet").symlink_to(CHECKOUT)
         sys.path.insert(0, scratch)
-        protocol = json.loads(chosen.protocol.read_text())
-        trace = load(chosen.trace, protocol)
-        wanted = set(trace.ids) if chosen.ids == "all" else set(protocol[f"{chosen.ids}_ids"])
-        scored = np.flatnonzero(np.isin(trace.ids, list(wanted)))
-        stages, spent = forecasts(trace, scored, refit=chosen.refit * DAY, most=chosen.origins)
-        if chosen.out:
-            stages[STAGES[-1]].to_parquet(chosen.out, index=False)
-        origins = spent.pop("origins")
-        print(
-            f"CPU seconds over {origins:.0f} origins of {len(scored)} VMs: "
-            + ", ".join(f"{what} {seconds:.1f}" for what, seconds in spent.items())
+        tell(
+            chosen.trace,
+            json.loads(chosen.protocol.read_text()),
+            ids=chosen.ids,
+            reference=chosen.reference,
+            refit=chosen.refit,
+            most=chosen.origins,
+            out=chosen.out,
         )
-        for stage, rows in stages.items():
-            losses(rows, stage)
-            if chosen.reference:
-                paired(rows, pd.read_parquet(chosen.reference))
-            coverage(rows, trace)
+
+
+def tell(
+    path: Path,
+    protocol: dict[str, Any],
+    *,
+    ids: str = "report",
+    reference: str = "",
+    refit: int = 0,
+    most: int = MOST,
+    out: str = "",
+) -> None:
+    """Forecast, and print the losses, the ratios to the reference where there is one, and the coverage."""
+    trace = load(path, protocol)
+    wanted = set(trace.ids) if ids == "all" else set(protocol[f"{ids}_ids"])
+    scored = np.flatnonzero(np.isin(trace.ids, list(wanted)))
+    stages, spent = forecasts(trace, scored, refit=refit * DAY, most=most)
+    if out:
+        stages[STAGES[-1]].to_parquet(out, index=False)
+    origins = spent.pop("origins")
+    print(
+        f"CPU seconds over {origins:.0f} origins of {len(scored)} VMs: "
+        + ", ".join(f"{what} {seconds:.1f}" for what, seconds in spent.items())
+    )
+    for stage, rows in stages.items():
+        losses(rows, stage)
+        if reference:
+            paired(rows, pd.read_parquet(reference))
+        coverage(rows, trace)
 
 
 def load(path: Path, protocol: dict[str, Any]) -> Trace:
@@ -108,7 +130,10 @@ def load(path: Path, protocol: dict[str, Any]) -> Trace:
     )
     capacity = capacity.reindex(used.index).ffill(axis=1)
     past = (100 * used.ffill(axis=1, limit=CARRIED) / capacity).clip(0, 100)
-    begin, end = (int(np.searchsorted(times, pd.Timestamp(protocol[name]))) for name in ("scored_from", "scored_to"))
+    begin, end = (
+        int(np.searchsorted(times, pd.Timestamp(protocol[name]).tz_localize(None)))
+        for name in ("scored_from", "scored_to")
+    )
     return Trace(used.index.to_numpy(), times, past.to_numpy(np.float32), begin, min(end, len(times)))
 
 

@@ -40,7 +40,7 @@ COLUMNS = ("unique_id", "ds", "vcpus", "cpu_pct", "mem_capacity_kb", "mem_used_k
 BURSTS, BURST_TICKS, BURST_SHARE, BURST_SEED = 2, HOUR, 0.9, 16  # of each pool; share of capacity
 
 
-def read_table(traces: str, named: str = "") -> pa.Table:
+def trace_path(traces: str, named: str = "") -> Path:
     """A Parquet file; or of a folder the file that the protocol names, or its only one."""
     path = Path(traces)
     if path.is_dir():
@@ -50,6 +50,12 @@ def read_table(traces: str, named: str = "") -> pa.Table:
                 "bench.traces", f"{path} does not hold exactly one trace.", advice="Name the Parquet file in TRACES."
             )
         path = found[0]
+    return path
+
+
+def read_table(traces: str, named: str = "") -> pa.Table:
+    """The samples of a trace."""
+    path = trace_path(traces, named)
     known = pq.read_schema(path).names
     return pq.read_table(path, columns=[name for name in COLUMNS if name in known])
 

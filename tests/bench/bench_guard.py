@@ -112,7 +112,7 @@ def _fill_telemetry(scratch: Path, guests: list[Any], now: Any) -> None:
     def rows(metric: str, back: int) -> pa.Table:
         """One interval of one metric, so many intervals ago."""
         ds = now - timedelta(seconds=back * INTERVAL_S)
-        values = rng.uniform(0.05, 0.8, len(ids)) * has.get(metric, 1.0)
+        values = rng.uniform(0.05, 0.8, len(ids)) * has.get(metric, 0.0)
         if back == 1 and metric in has:
             first = SHORT if metric == CPU_MILLICORES else 0  # half of those that are short of each
             values[first :: SHORT * 2] = has[metric][first :: SHORT * 2]
@@ -181,9 +181,12 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             filled = [sys.executable, __file__, "--fill", str(vms)]
             digest = subprocess.run(filled, check=True, stdout=subprocess.PIPE, text=True, cwd=folder).stdout.strip()
+            # As installed, where Python keeps what it compiled: the first pass compiles.
+            compiled = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
             for number in ("first", "next"):
                 command = [sys.executable, __file__, "--one", digest, folder, str(time.time())]
-                now = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+                told = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=compiled).stdout
+                now = json.loads(told)
                 cells = (vms, number, now["wall_s"], now["cpu_s"], now["peak_mib"], now["short"], now["acts"])
                 print("  ".join(str(cell).rjust(8) for cell in cells), flush=True)
                 met = met and (vms != TARGET_VMS or now["wall_s"] <= TARGET_S)

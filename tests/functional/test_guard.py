@@ -21,6 +21,8 @@ from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context impor
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.guard import guard
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.hold import kill_switch
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.observe import take_snapshot
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.plan import pressures
+from ansible_collections.headroom.fleet.plugins.module_utils._policy.sizing import default_policy
 from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import PURPOSE_GUARD, Plan
 from ansible_collections.headroom.fleet.plugins.module_utils._records.receipt import Receipt
 from ansible_collections.headroom.fleet.plugins.module_utils._records.series import interval_schema
@@ -199,3 +201,13 @@ def test_its_plan_supersedes_only_what_it_acts_on(passes: Passes) -> None:
         newer.check(older.actions[1], context.database)
     assert caught.value.code == "superseded"
     assert made.values["plan"] in caught.value.message
+
+
+@pytest.mark.safety(rule=2)
+def test_a_plan_knows_what_was_short_of_memory(passes: Passes) -> None:
+    """By the telemetry of the last day, whatever the length of its intervals."""
+    passes.write("e/u1", "memory_swap_bytes_per_s", 2.0**20, ago_s=20 * 3600)
+    passes.write("e/u2", "memory_swap_bytes_per_s", 2.0**20, ago_s=30 * 3600)
+    context = passes.context()
+    found = pressures(context, default_policy())
+    assert found == {"e/u1": {"memory_swap_bytes_per_s": 2.0**20}}

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Optional
 
 from .._core.canonical import digest as digest_of
@@ -11,7 +13,9 @@ from .._core.canonical import digest_bytes
 from .._core.errors import HeadroomError
 from .._plan.diff import after_text, before_text
 from .._plan.plan import make_plan
+from .._plan.pressure import SIGNS
 from .._plan.state import PlanState
+from .._plan.target import SECONDS_PER_MINUTE
 from .._policy.default import DEFAULT_POLICY
 from .._policy.sizing import load_policy
 from .._records.codec import encode
@@ -19,8 +23,9 @@ from .._records.forecast import Forecast
 from .._records.outcomes import read_outcomes
 from .._records.plan import Plan
 from .._records.receipt import DONE
+from .._records.series import DAY_S
 from .._records.snapshot import Snapshot
-from .._store import approvals, holds, journal, leads, references
+from .._store import approvals, glance, holds, journal, leads, references
 from .._store.tables import table_from_bytes
 from .actions import planned_actions
 from .context import Result, find_vm_name
@@ -63,6 +68,7 @@ def plan(
     said = keep_scorecard(context, snapshot=seen, policy=policy)
     with context.database.transaction() as connection:
         state = read_state(context, connection)
+    state = replace(state, pressures=pressures(context, policy))
     made = make_plan(
         seen,
         forecast=header,
@@ -137,6 +143,18 @@ def resolve_scope(snapshot: Snapshot, scope: Optional[Collection[str]]) -> tuple
             advice="Check the limit and the snapshot's gaps, or leave the scope out.",
         )
     return tuple(sorted(found)), tuple(sorted(missing))
+
+
+def pressures(context: Context, policy: SizingPolicy) -> dict[str, dict[str, float]]:
+    """By VM, what told in the last day of a want of memory."""
+    start, end = context.now - timedelta(seconds=DAY_S), context.now + timedelta(seconds=1)
+    scan = context.series.scan((), metrics=tuple(SIGNS), start=start, end=end, interval_s=SECONDS_PER_MINUTE)
+    found: dict[str, dict[str, float]] = {}
+    for metric, sign in SIGNS.items():
+        least = policy.least(sign.setting) * sign.per_unit if sign.setting else 0.0
+        for unique_id, largest in glance.above(scan, metric, least).items():
+            found.setdefault(unique_id, {})[metric] = largest
+    return found
 
 
 def missing_warning(missing: tuple[str, ...]) -> tuple[str, ...]:

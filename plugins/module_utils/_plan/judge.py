@@ -12,7 +12,7 @@ from .._policy.settings import MODE_IGNORE, MODE_RECOMMEND, Settings
 from .._policy.sizing import SizingPolicy
 from .._records.forecast import Choice
 from .._records.plan import REFUSED, STAY, Decision
-from .._records.vm import LIMITS, RESOURCES, SHRINK, VM
+from .._records.vm import LIMITS, MEMORY_MIB, RESOURCES, SHRINK, VM
 from .bounds import Bounds
 from .capacity import Ledger
 from .constraints import (
@@ -29,6 +29,7 @@ from .constraints import (
 )
 from .layers import Layer, brought_down, limit_layer, size_layer
 from .order import Proposal
+from .pressure import pressed
 from .state import PlanState
 from .target import DEMANDS, Clock, Wanted, wanted_size
 
@@ -95,6 +96,9 @@ class Judge:
             settings=settings,
             clock=self.clock,
             service=self.bounds.services.get((vm.unique_id, layer.resource)),
+            short=pressed(self.state.pressures.get(vm.unique_id, {}), settings)
+            if layer.resource == MEMORY_MIB
+            else None,
         )
         return wanted, upper
 

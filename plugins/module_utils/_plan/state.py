@@ -17,4 +17,5 @@ class PlanState:
     reverted_twice: frozenset[str] = frozenset()
     # (endpoint, operation) -> milliseconds within which 95 % of such acts were done
     leads_ms: dict[tuple[str, str], int] = field(default_factory=dict)
+    pressures: dict[str, dict[str, float]] = field(default_factory=dict)  # -> metric of SIGNS -> its largest of a day
     demoted: dict[tuple[str, str], str] = field(default_factory=dict)  # (unique_id, resource) -> reason

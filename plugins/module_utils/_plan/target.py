@@ -26,6 +26,7 @@ from .._records.plan import Service
 from .._records.series import CPU_MILLICORES, MEMORY_USED_MIB
 from .._records.vm import CPU_LIMIT_MILLICORES, GROW, LIMITS, MEMORY_MIB, SHRINK, VCPUS
 from .bounds import BAD_VALUE, NO_VALUE, OVER_VALUE
+from .pressure import Pressed
 
 SECONDS_PER_MINUTE = 60
 SECONDS_PER_DAY = 86400
@@ -111,7 +112,8 @@ def told(resource: str, service: Service) -> str:
     else:
         cost = service.more_ppm / PPM
         words = ("costs", "saves") if cost >= 0 else ("saves", "costs")
-        more = f"{demand.size(service.unit)} more {words[0]} {abs(cost):.2g} of itself more than it {words[1]}"
+        much = f"{abs(cost):.2g}" if abs(cost) < 10 else f"{abs(cost):.0f}"  # noqa: PLR2004 - no exponents
+        more = f"{demand.size(service.unit)} more {words[0]} {much} of itself more than it {words[1]}"
     expected, spent, budget = (_percent(one) for one in (service.violated_ppm, service.spent_ppm, service.budget_ppm))
     return (
         f"by price {demand.size(service.size)}: too little is expected in {expected} % of the time at a lead of "
@@ -141,13 +143,14 @@ def wanted_size(
     settings: Settings,
     clock: Clock,
     service: Optional[Service] = None,
+    short: Optional[Pressed] = None,
 ) -> Wanted:
     """Decide for one resource or limit of one VM.
 
     ``upper`` is the bound of demand in the metric's unit, ``choice`` what is known of the series, ``granule`` what
-    every size is a multiple of, ``sizing`` how the resource of this VM is sized, ``service`` its cheapest size. Source
-    of the asymmetry: AWS predictive scaling and Kubernetes VPA, where a forecast may raise a size at once and lower it
-    only against a full history.
+    every size is a multiple of, ``sizing`` how the resource of this VM is sized, ``service`` its cheapest size,
+    ``short`` why its memory is not to shrink. Source of the asymmetry: AWS predictive scaling and Kubernetes VPA, where
+    a forecast may raise a size at once and lower it only against a full history.
     """
     demand = DEMANDS[resource]
     if upper < 0:
@@ -163,7 +166,16 @@ def wanted_size(
     if size <= span.most:
         return Wanted(size, "", "fits", f"{why.fits}, it has {demand.size(size, unit=False)}", why.fits_line)
     return _shrink(
-        size, span.most, granule, why=why, sizing=sizing, demand=demand, choice=choice, settings=settings, clock=clock
+        size,
+        span.most,
+        granule,
+        why=why,
+        sizing=sizing,
+        demand=demand,
+        choice=choice,
+        settings=settings,
+        clock=clock,
+        short=short,
     )
 
 
@@ -226,10 +238,11 @@ def _shrink(
     choice: Optional[Choice],
     settings: Settings,
     clock: Clock,
+    short: Optional[Pressed],
 ) -> Wanted:
     if choice is None:
         return Wanted(size, "", "no_history", f"it could shrink, but no history of {demand.metric} is known", 0)
-    against = _why_not_shrink(choice, demand, sizing, settings, clock)
+    against = _why_not_shrink(choice, demand, sizing, settings, clock, short=short)
     if against is not None:
         return against._replace(size=size)
     used = choice.recent_maximum
@@ -248,7 +261,7 @@ def _shrink(
 
 
 def _why_not_shrink(
-    choice: Choice, demand: Demand, sizing: Sizing, settings: Settings, clock: Clock
+    choice: Choice, demand: Demand, sizing: Sizing, settings: Settings, clock: Clock, *, short: Optional[Pressed]
 ) -> Optional[Wanted]:
     """The first thing that speaks against any shrink: what is not known cannot be given away.
 
@@ -266,29 +279,30 @@ def _why_not_shrink(
             choice.recent_maximum < 0 or age is None,
             "no_fresh_metric",
             f"it could shrink, but {metric} is not known",
-            "freshness_minutes",
+            "shrink.freshness_minutes",
         ),
         (
             age is not None and abs(age) > fresh,
             "stale_telemetry",
             f"it could shrink, but the newest {metric} is {(age or 0) // SECONDS_PER_MINUTE} minutes old",
-            "freshness_minutes",
+            "shrink.freshness_minutes",
         ),
         (
             careful and choice.history_s < history,
             "short_history",
             f"it could shrink, but {metric} is known for {days} of {settings.history_days} days",
-            "history_days",
+            "shrink.history_days",
         ),
         (
             careful and choice.coverage_ppm < settings.coverage_percent * PPM_PER_PERCENT,
             "low_coverage",
             f"it could shrink, but {metric} is known for {coverage} % of its history",
-            "coverage_percent",
+            "shrink.coverage_percent",
         ),
+        (short is not None, "memory_pressure", short.reason if short else "", short.setting if short else ""),
     ):
         if against:
-            return Wanted(0, "", code, reason, settings.lines[f"shrink.{key}"])
+            return Wanted(0, "", code, reason, settings.lines[key])
     return None
 
 
@@ -303,7 +317,7 @@ def _up(size: int, granule: int) -> int:
 
 def _percent(ppm: int) -> str:
     """A share in percent: 0.3 for 3000."""
-    return f"{ppm / PPM_PER_PERCENT:.2g}" if ppm < PPM_PER_PERCENT else f"{ppm / PPM_PER_PERCENT:.4g}"
+    return f"{ppm / PPM_PER_PERCENT:.3g}"
 
 
 def _percentile(quantile: str) -> str:

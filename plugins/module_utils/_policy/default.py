@@ -37,6 +37,8 @@ defaults:
     target_use_percent: 90
     shrink_target_use_percent: 85
     guest_floor_percent: 15          # above what the guest itself used at most
+    calm_swap_kib_per_s: 64          # a guest that swapped so much keeps its memory for a day; one with an OOM too
+    calm_major_faults_per_s: 100     # pages brought back from a disk, as well
     minimum_change_percent: 10
     step_limit: {grow: none, shrink: 50 %}
   cpu_limit:                         # how much of its vCPUs a VM may use: a quota that can be lifted in seconds

@@ -45,6 +45,8 @@ SETTINGS: dict[str, Any] = {
         "maximum_mib": Integer(1, 2**26),
         "granule_mib": Integer(1, 2**16),
         "guest_floor_percent": Integer(0, 1000),
+        "calm_swap_kib_per_s": Integer(1, 2**32),
+        "calm_major_faults_per_s": Integer(1, 2**32),
         **_SIZING,
     },
     "cpu_limit": {
@@ -84,6 +86,7 @@ SECTIONS = {
     MEMORY_MIB: ("memory", "_mib"),
     CPU_LIMIT_MILLICORES: ("cpu_limit", "_millicores"),
 }
+CALM = ("memory.calm_swap_kib_per_s", "memory.calm_major_faults_per_s")
 # Settings of ``guard`` from which on something is a want.
 THRESHOLDS = ("saturated_percent", "delay_percent", "memory_used_percent", "swap_kib_per_s", "major_faults_per_s")
 # What a section without such a key comes to. A limit goes up to the size that it limits, whatever that is.
@@ -148,6 +151,7 @@ class Settings:
     cost_per_memory_gib: int
     sizing: dict[str, Sizing]  # by resource or limit
     guard: Guard
+    calm: dict[str, int]  # by name: from where on a guest was short of memory, and keeps what it has for a day
     slo: str  # service class
     error_budget_percent: str  # share of its intervals that a VM may get too little in, a decimal number
     grow_hold_minutes: int
@@ -190,6 +194,7 @@ def build_settings(flat: dict[str, Setting], *, name: str) -> Settings:
         cost_per_memory_gib=value["cost.per_memory_gib"],
         sizing={resource: _build_sizing(flat, resource, name) for resource in SECTIONS},
         guard=_build_guard(value),
+        calm={name: value[name] for name in CALM},
         slo=value["service.slo"],
         error_budget_percent=value["service.error_budget_percent"],
         grow_hold_minutes=value["grow.hold_minutes"],

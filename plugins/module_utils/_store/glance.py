@@ -54,6 +54,20 @@ def peaks(scan: Scan, metric: str, unique_ids: Sequence[str]) -> dict[str, float
     return largest
 
 
+def above(scan: Scan, metric: str, least: float) -> dict[str, float]:
+    """The largest mean of a metric of each VM that was ever above 0 and no less than this; intervals of any length."""
+    text = (
+        "SELECT unique_id, MAX(mean) AS peak FROM series "  # noqa: S608 - own values
+        f"WHERE {scan.when([metric])} AND mean > 0 AND mean >= {least!r} GROUP BY unique_id"
+    )
+    found = _asked(scan, text)
+    largest: dict[str, float] = {}
+    if found.num_rows:
+        for unique_id, peak in zip(found["unique_id"].to_pylist(), found["peak"].to_pylist()):
+            largest[unique_id] = max(peak, largest.get(unique_id, peak))
+    return largest
+
+
 def _asked(scan: Scan, text: str) -> pa.Table:
     with needs("pyarrow"):
         import pyarrow as pa

@@ -114,10 +114,13 @@ class Scan:
 
     def where(self, metrics: Sequence[str]) -> str:
         """The condition of SQL that the rows of these metrics meet, of whatever VM."""
+        return f"{self.when(metrics)} AND interval_s = {self._interval_us // SECOND_US}"
+
+    def when(self, metrics: Sequence[str]) -> str:
+        """The same for intervals of whatever length."""
         start, end = _time(self._start_us), _time(self._end_us)
         return (
             f"metric IN ({', '.join(map(quoted, metrics)) or 'NULL'})"
-            f" AND interval_s = {self._interval_us // SECOND_US}"
             f" AND day >= DATE '{start[:10]}' AND day <= DATE '{end[:10]}'"
             f" AND ds >= TIMESTAMP '{start}' AND ds < TIMESTAMP '{end}'"
         )

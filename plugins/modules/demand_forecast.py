@@ -37,6 +37,14 @@ options:
         for, is stale or foreign, is left out with a warning.
     type: bool
     default: true
+  workers:
+    description:
+      - Address of a Dask scheduler, such as C(tcp://10.0.0.5:8786). Its workers read the telemetry in partitions of VMs and
+        ask the models of outcomes about them.
+      - The result has the same bytes as without, if workers have the controller's libraries and reach its telemetry store.
+      - Empty - in this process.
+    type: str
+    default: ''
 attributes:
   check_mode:
     support: full
@@ -106,6 +114,7 @@ def main() -> None:
         "snapshot": {"type": "str", "required": True},
         "series": {"type": "str"},
         "trained": {"type": "bool", "default": True},
+        "workers": {"type": "str", "default": ""},
         "quantiles": {"type": "list", "elements": "str", "default": ["0.5", "0.9", "0.95", "0.98"]},
     }
     run(lambda context, params: forecast_demand(context, **{name: params[name] for name in spec}), spec)

@@ -13,7 +13,7 @@ class HeadroomError(Exception):
     """
 
     def __init__(self, code: str, message: str, *, advice: str = "", **details: object) -> None:
-        super().__init__(message)
+        super().__init__(code, message)  # both, so that it survives pickling
         self.code = code
         self.message = message
         self.advice = advice

@@ -20,12 +20,14 @@ from .._records.series import Series
 from .._store.artifacts import ArtifactStore
 from .._store.series import SeriesStore
 from .._store.tables import table_bytes
+from .partitions import gather
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .._records.snapshot import Snapshot
     from .outcomes import OutcomeRows
+    from .partitions import Workers
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,14 @@ def forecast(
     trees: Optional[FleetTrees] = None,
     snapshot: Optional[Snapshot] = None,
     outcomes: Optional[OutcomeRows] = None,
+    workers: Optional[Workers] = None,
 ) -> Forecasted:
     """Forecast these VMs once, as one fleet.
 
     With ``series_digest`` the rows are exactly those that the header names, whatever was written since, and
     ``series.changed`` is raised if the store no longer has them. With ``snapshot``, which says who is where, it also
     holds the joint demand of every host and host set, and with ``outcomes`` what the outcome models say of the same
-    telemetry. Otherwise raises what the stores raise.
+    telemetry: in this process as it is read, or by ``workers``. Otherwise raises what the stores raise.
     """
     if series_digest is None:
         pinned = None
@@ -72,7 +75,7 @@ def forecast(
         request = replace(request, series_interval_s=pinned.interval_s)
         scan = series.pinned(pinned)
     together = None if snapshot is None else Together(snapshot, request)
-    tables = scan.tables() if outcomes is None else outcomes.watched(scan.tables())
+    tables = scan.tables() if outcomes is None or workers is not None else outcomes.watched(scan.tables())
     table, choices, notes = make_forecast(
         tables, request, unique_ids=unique_ids, engines=engines, trees=trees, together=together
     )
@@ -83,6 +86,8 @@ def forecast(
             f"The telemetry no longer holds the rows that {series_digest} names.",
             advice="Forecast again without a pinned series.",
         )
+    if outcomes is not None and workers is not None:
+        gather(outcomes, series, header, workers)
     header_digest = artifacts.put(header)
     said = None if outcomes is None else outcomes.table()
     digest = artifacts.put(

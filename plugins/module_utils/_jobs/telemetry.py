@@ -24,6 +24,7 @@ from .context import Result
 from .forecast import forecast
 from .known import vms_by_id
 from .outcomes import OutcomeRows
+from .partitions import Workers
 from .prometheus import query_prometheus
 from .sampled import read_samplers
 from .speaking import speaking
@@ -176,12 +177,15 @@ def forecast_demand(
     engines: Sequence[str] = DEFAULT_ENGINES,
     costly_vms: int = Request.costly_vms,
     trained: bool = True,
+    workers: str = "",
 ) -> Result:
     """Forecast the demand of every VM of a snapshot. ``series``: digest of the one series header to forecast from.
 
-    With ``trained`` the models of quantiles speak that stand for its VMs.
+    With ``trained`` the models of quantiles speak that stand for its VMs. ``workers``: address of a Dask scheduler;
+    its workers ask the models of outcomes.
 
-    Raises ``forecast.request``, ``forecast.engine``, ``forecast.rows``, ``series.*``, ``artifact.*``, ``store.*``.
+    Raises ``forecast.request``, ``forecast.engine``, ``forecast.rows``, ``series.*``, ``artifact.*``, ``store.*``,
+    ``workers.*``.
     """
     request = Request(
         now=context.now,
@@ -209,6 +213,7 @@ def forecast_demand(
         trees=trees,
         snapshot=seen,
         outcomes=OutcomeRows(context, seen, request),
+        workers=Workers(workers) if workers else None,
     )
     values = {"forecast": found.digest, "series": found.series, "rows": found.rows, "engines": found.engines}
     return Result(changed=False, values=values, warnings=refused + found.warnings)

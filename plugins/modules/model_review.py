@@ -11,9 +11,10 @@ version_added: 0.1.0
 description:
   - Replays each model in use on the telemetry since it came into use, at its frozen operating point, and compares.
   - A canary is compared with the current model on the same VMs and days, by the share of the time that VMs stand at
-    their cap and by the cost of sizes; models of quantiles by how often demand lay above the highest one, and by pinball
-    loss as a share of naive's. Where there is no current one, with what its training expects. Who is certainly
-    worse is rolled back after a day, who is not worse after O(canary_days) takes over.
+    their cap and by the cost of sizes; models of quantiles by how often demand lay above the highest, and by pinball
+    loss as a share of naive's. Where there is no current one, with what its training expects; one of quantiles with
+    what is forecast without a model. Who is certainly worse is rolled back after a day, who is not worse after
+    O(canary_days) takes over.
   - A canary that is refused, since it is stale or of other features or libraries, is rolled back as well. Of a current
     one it is a warning.
   - For the current model an alarm is raised where its daily loss left what was expected. Nothing is tuned anew.

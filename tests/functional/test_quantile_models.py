@@ -173,26 +173,40 @@ def test_a_stale_model_is_told_of_and_the_others_speak(site: QuantileSite) -> No
     assert any("[model.stale]" in warning for warning in done.warnings)
 
 
+def with_a_current_one(trained: tuple[Path, Result], site: QuantileSite) -> str:
+    """Register one that says the same, under a name of its own."""
+    header = load_quantiles(site.context().artifacts, name_of(trained), now=NOW).header
+    return site.put(replace(header, seed=7), status="current", days=0)
+
+
+def test_a_first_model_that_is_worse_than_none_is_rolled_back(trained: tuple[Path, Result], site: QuantileSite) -> None:
+    """Two days of twenty VMs teach less than is known without a model."""
+    (told,) = site.review(3).values["reviewed"]
+    assert site.versions() == {name_of(trained): "rolled_back"}
+    assert (told["purpose"], told["verdict"]["step"]) == ("quantile", "roll_back")
+    assert "worse over 3 days of 22 VMs" in told["verdict"]["reason"]
+    assert site.forecast(3)[1].models == ()
+
+
 def test_a_canary_that_does_well_takes_over(trained: tuple[Path, Result], site: QuantileSite) -> None:
-    assert site.versions() == {name_of(trained): "canary"}
-    done = site.review(3)
-    assert site.versions() == {name_of(trained): "current"}, done.values
-    (told,) = done.values["reviewed"]
-    assert (told["purpose"], told["verdict"]["step"]) == ("quantile", "promote")
-    assert site.review(4).values["reviewed"][0]["drift"]["days"] == 1
+    other = with_a_current_one(trained, site)
+    (told,) = site.review(3).values["reviewed"]
+    assert site.versions() == {name_of(trained): "current", other: "retired"}
+    assert (told["verdict"]["step"], told["drift"]["days"]) == ("promote", 3)
 
 
 def test_a_model_that_foretells_too_little_is_rolled_back_and_the_current_one_speaks(
     trained: tuple[Path, Result], site: QuantileSite
 ) -> None:
+    other = with_a_current_one(trained, site)
     site.review(3)
     header = load_quantiles(site.context().artifacts, name_of(trained), now=NOW).header
     low = replace(header, trees=(header.trees[0], header.trees[0]), seed=9)  # the median for both
     bad = site.put(low, status="candidate", days=3)
     assert site.review(3).changed
-    assert site.versions() == {name_of(trained): "current", bad: "canary"}
+    assert site.versions() == {name_of(trained): "current", other: "retired", bad: "canary"}
     done = site.review(4)
-    assert site.versions() == {name_of(trained): "current", bad: "rolled_back"}
+    assert site.versions() == {name_of(trained): "current", other: "retired", bad: "rolled_back"}
     assert "time above the highest quantile" in done.values["reviewed"][0]["verdict"]["reason"]
     assert site.forecast(4)[1].models == (name_of(trained),)
 

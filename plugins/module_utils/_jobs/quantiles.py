@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Optional
 from .._core.errors import HeadroomError
 from .._core.needs import needs
 from .._core.units import PPM
-from .._forecast.engines import Naive
-from .._forecast.quantile_features import Clock
+from .._forecast.conformal import FleetErrors, corrected
+from .._forecast.engines import ENGINES, Naive
+from .._forecast.grid import level_of
+from .._forecast.quantile_features import Clock, unfit
 from .._forecast.quantile_model import Model, origins, predict, train
 from .._forecast.realised import Frame
 from .._forecast.scores import pinball
+from .._forecast.select import Shape, attempt, select
 from .._records.model import Day
 from .._records.series import CPU_MILLICORES, MEMORY_USED_MIB
 from .._records.vm import MEMORY_MIB, VCPUS
@@ -127,8 +130,10 @@ def expected(lesson: Lesson, course: Teaching) -> tuple[Day, ...]:
     return tuple(Day(round(PPM * h), round(PPM * c)) for h, c in zip(*(one.tolist() for one in days)))
 
 
-def foretold_loss(trace: Trace, model: Model, metric: str, *, first: int) -> Loss:
+def foretold_loss(trace: Trace, model: Model, metric: str, *, first: int, trained: bool = True) -> Loss:
     """Of forecasts from moments of the whole days from the column ``first`` on.
+
+    Without ``trained`` of those that the engines without training would have issued in the model's place.
 
     Held is the share of the time above the highest quantile, cost the pinball loss in units of naive's mean that day.
     """
@@ -147,7 +152,7 @@ def foretold_loss(trace: Trace, model: Model, metric: str, *, first: int) -> Los
         above, loss, naive = [], [], []
         for end in range(begin, min(begin + clock.day, trace.steps - model.steps + 1), spacing):
             truth = past[:, end : end + model.steps].astype(np.float64)
-            said = predict(model, past, end=end).astype(np.float64)
+            said = predict(model, past, end=end).astype(np.float64) if trained else _untrained(model, past[:, :end])
             last = Naive().forecast(past, [end], steps=model.steps, levels=levels, interval_s=trace.step_s)
             reference = pinball(truth, last[:, 0].astype(np.float64), levels).mean(axis=2) / unit
             above.append(np.where(np.isnan(truth + said[..., -1]), np.nan, truth > said[..., -1]))
@@ -162,6 +167,21 @@ def foretold_loss(trace: Trace, model: Model, metric: str, *, first: int) -> Los
     unit_of_day = _known_mean(np.stack(theirs, axis=1).T)
     share = np.divide(cost, unit_of_day, out=np.where(np.isnan(cost), np.nan, 0.0), where=unit_of_day > 0)
     return Loss(np.stack(held, axis=1), share)
+
+
+def _untrained(model: Model, past: Floats) -> Doubles:
+    """What is issued [V, steps, Q] where no model speaks; of what this one would say, and NaN where it is silent."""
+    with needs("numpy"):
+        import numpy as np
+    levels = np.array([float(level) for level in model.levels])
+    trials = attempt(past, Shape(model.interval_s, 0, model.steps, levels), engines=ENGINES)
+    chosen, fleet, level = select(trials), FleetErrors(), level_of(past)
+    fleet.add(trials[0].naive_errors, level)
+    prior = level[:, None] * fleet.offsets(levels)[None, :]
+    said = corrected(chosen.raw, own=chosen.offset, exact=chosen.exact, fleet=prior)
+    clock = Clock(model.interval_s)
+    said[np.logical_or.reduce(list(unfit(past[:, -clock.columns :], clock).values()))] = np.nan
+    return said
 
 
 def _learnt(lesson: Lesson, rows: Sequence[int], course: Teaching, *, most: int) -> Model:

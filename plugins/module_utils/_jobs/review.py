@@ -31,7 +31,7 @@ from .._forecast.model_life import (
     on_trial,
 )
 from .._forecast.quantile_features import Clock
-from .._records.model import CANARY, CURRENT, QUANTILE, Day, Version
+from .._records.model import CANARY, CURRENT, QUANTILE, Version
 from .._records.series import DAY_S
 from .._records.snapshot import Snapshot
 from .._replay.loop import replay
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     Model = Union[Loaded, LoadedQuantiles]
 
 DRIFT_DAYS = 28  # looked back at most
-_NAIVE = (Day(PPM, PPM),)  # what a model of quantiles has to better where its training could not say what to expect
 
 
 @dataclass(frozen=True)
@@ -173,7 +172,10 @@ def _verdict(
 
 
 def _trial(context: Context, vms: Sequence[VM], canary: Version, model: Model, current: Optional[Model]) -> Trial:
-    """The canary against the current model on the same VMs; where there is none, against what its training expects."""
+    """The canary against the current model on the same VMs; where there is none, against what its training expects.
+
+    A model of quantiles is then held against what is forecast without any.
+    """
     with needs("numpy"):
         import numpy as np
     purpose = canary.key.purpose
@@ -185,7 +187,9 @@ def _trial(context: Context, vms: Sequence[VM], canary: Version, model: Model, c
     held, cost = _fared(trace, model).by_vm()
     if current is not None:
         return Trial(purpose, days, held, cost, *_fared(trace, current).by_vm())
-    expected = model.header.expected or (_NAIVE if purpose == QUANTILE else ())
+    if isinstance(model, LoadedQuantiles):  # it has to better what speaks without any
+        return Trial(purpose, days, held, cost, *_fared(trace, model, trained=False).by_vm())
+    expected = model.header.expected
     reference = [
         np.full(len(held), sum(of) / max(len(of), 1) / PPM)
         for of in ([day.held_ppm for day in expected], [day.cost_ppm for day in expected])
@@ -246,10 +250,11 @@ def _looked_back(model: Model) -> int:
     return PAST_DAYS * DAY_S // model.header.interval_s
 
 
-def _fared(trace: Trace, model: Model) -> Loss:
-    """How forecasts, or sizes, by this model did on the days after the past that they look at."""
+def _fared(trace: Trace, model: Model, *, trained: bool = True) -> Loss:
+    """How forecasts, or sizes, by this model did on the days after the past that they look at; or those without it."""
     if isinstance(model, LoadedQuantiles):
-        return foretold_loss(trace, model.quantiles, model.header.metric, first=_looked_back(model))
+        first, metric = _looked_back(model), model.header.metric
+        return foretold_loss(trace, model.quantiles, metric, first=first, trained=trained)
     return _replayed(trace, model)
 
 

@@ -10,6 +10,7 @@ libvirt does not (virDomainMemoryStats has no such number), so there only swappi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Optional
@@ -170,5 +171,5 @@ def _value(signal: Signal, reading: Optional[Reading]) -> Optional[float]:
     """None where it is not known."""
     if reading is None:
         return None
-    known = [one for one in (reading.mean, *([reading.maximum] if signal.peak else [])) if one == one]  # noqa: PLR0124
+    known = [one for one in (reading.mean, *([reading.maximum] if signal.peak else [])) if not math.isnan(one)]
     return max(known, default=None)

@@ -9,6 +9,7 @@ act the same telemetry wants nothing more.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -154,7 +155,7 @@ def _rule(settings: Settings, resource: str) -> GuardRule:
 def _use(readings: Mapping[str, Reading], metric: str) -> float:
     """The largest use of the newest interval; 0 where nothing is known."""
     reading = readings.get(metric)
-    return max((one for one in reading[:2] if one == one), default=0.0) if reading else 0.0  # noqa: PLR0124
+    return max((one for one in reading[:2] if not math.isnan(one)), default=0.0) if reading else 0.0
 
 
 def _whole(amount: float) -> int:

@@ -36,9 +36,9 @@ def stores(stage: Stage) -> Iterator[Any]:
 
 def first_plan(stage: Stage, cycle: dict[str, Any]) -> Any:
     """The plan of the cycle, as a record."""
-    from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import Plan
-
     with stores(stage) as context:
+        from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import Plan
+
         return context.artifacts.get(Plan, cycle["plan"])
 
 
@@ -64,9 +64,9 @@ def last_interval(stage: Stage, ids: dict[str, str], *, filled_until: datetime) 
 
 def second_cycle(stage: Stage, cycle: dict[str, Any]) -> None:
     """On a fresh snapshot, with the telemetry and the clock of the first cycle, nothing is left to do."""
-    from ansible_collections.headroom.fleet.plugins.module_utils._records.forecast import Forecast
-
     with stores(stage) as context:
+        from ansible_collections.headroom.fleet.plugins.module_utils._records.forecast import Forecast
+
         made_at = context.artifacts.get(Forecast, cycle["forecast"]).made_at
     say(f"a second cycle, with the telemetry of the first and its clock ({made_at}), on a fresh snapshot")
     second = stage.play(

@@ -50,8 +50,8 @@ def test_limits_are_set_where_demand_leaves_room(shown: tuple[str, Path]) -> Non
     limits = {
         name: (before, int(after)) for (name, unit), (before, after) in changes(shown[0]).items() if "milli" in unit
     }
-    assert {"db1", "web1", "web2", "idle1"} <= set(limits)
-    assert all(before == "none" and 250 <= after < 1000 for before, after in limits.values())
+    assert all(before == "none" and after >= 250 for before, after in limits.values())
+    assert all(limits[name][1] < 1000 for name in ("db1", "web1", "web2", "idle1"))
     used = re.findall(r"(\w+) +(\d+) millicores in \d+ s; its limit is (\d+)", shown[0])
     assert {name: int(limit) for name, _unused, limit in used} == {
         name: after for name, (_none, after) in limits.items()

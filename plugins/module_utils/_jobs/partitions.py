@@ -93,7 +93,7 @@ def mapped(
         from distributed import Client, as_completed
         from distributed.scheduler import KilledWorker
     try:
-        client = Client(address, timeout=CONNECT_S, set_as_default=False)
+        client = Client(address, timeout=CONNECT_S)
     except (OSError, ValueError) as error:
         raise _unreachable(address) from error
     with client:

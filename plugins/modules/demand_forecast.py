@@ -32,16 +32,18 @@ options:
     default: ['0.5', '0.9', '0.95', '0.98']
   trained:
     description:
-      - Whether the models of quantiles that M(headroom.fleet.model_train) trained speak for the VMs that they stand for.
-      - A model speaks first, and gives way where the engine chosen did clearly better. One that cannot say what is asked
-        for, is stale or foreign, is left out with a warning.
+      - Whether the models of quantiles that M(headroom.fleet.model_train) trained speak for the VMs that they stand
+        for.
+      - A model speaks first, and gives way where the engine chosen did clearly better. One that cannot say what is
+        asked for, is stale or foreign, is left out with a warning.
     type: bool
     default: true
   workers:
     description:
-      - Address of a Dask scheduler, such as C(tcp://10.0.0.5:8786). Its workers read the telemetry in partitions of VMs and
-        ask the models of outcomes about them.
-      - The result has the same bytes as without, if workers have the controller's libraries and reach its telemetry store.
+      - Address of a Dask scheduler, such as C(tcp://10.0.0.5:8786). Its workers read the telemetry in partitions of
+        VMs and ask the models of outcomes about them.
+      - The result has the same bytes as without, if workers have the controller's libraries and reach its telemetry
+        store.
       - Empty - in this process.
     type: str
     default: ''
@@ -90,8 +92,8 @@ rows:
   sample: 20544
 engines:
   description:
-    - For how many series (of one VM and metric) each engine speaks, at one quantile or more. V(quantile_trees) is a trained
-      model, V(mix) the mean of a trained model and the engine chosen.
+    - For how many series (of one VM and metric) each engine speaks, at one quantile or more. V(quantile_trees) is a
+      trained model, V(mix) the mean of a trained model and the engine chosen.
     - The empty name stands for those without any history.
   returned: success
   type: dict

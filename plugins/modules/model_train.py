@@ -9,9 +9,9 @@ module: model_train
 short_description: Train models of what sizes come to, and of quantiles, where they are due
 version_added: 0.1.0
 description:
-  - Learns from the telemetry store, for each metric, what holding a candidate size comes to, or the quantiles of demand,
-    with one model for the whole fleet. A model is an artifact that names its telemetry, features, libraries, seed and
-    operating point.
+  - Learns from the telemetry store, for each metric, what holding a candidate size comes to, or the quantiles of
+    demand, with one model for the whole fleet. A model is an artifact that names its telemetry, features, libraries,
+    seed and operating point.
   - The same telemetry, options and libraries give the same digest.
   - A new model is a candidate. Where none is on trial it speaks for a share of the VMs, as the canary, until
     M(headroom.fleet.model_review) lets it take over or rolls it back.
@@ -39,15 +39,15 @@ options:
     choices: [outcome, quantile]
     default: outcome
   quantiles:
-    description: Quantiles that a model of V(quantile) foretells, as decimal strings. It speaks where a forecast asks for
-      no other.
+    description: Quantiles that a model of V(quantile) foretells, as decimal strings. It speaks where a forecast asks
+      for no other.
     type: list
     elements: str
     default: ['0.5', '0.9', '0.95', '0.98']
   minute:
     description:
-      - Minute of the hour at which forecasts are made. A model of V(quantile) learns most from that minute of past hours,
-        and so knows the jobs that start then.
+      - Minute of the hour at which forecasts are made. A model of V(quantile) learns most from that minute of past
+        hours, and so knows the jobs that start then.
       - By default that of the training.
     type: int
   target:

@@ -91,8 +91,8 @@ def make_forecast(
     tried = frozenset(_tried(request, unique_ids))
     found = [_finished(part, fleet[part.metric].offsets(shape.levels), request, engines, tried) for part in parts]
     if together is not None:
-        for part in found:
-            together.say(part.metric, part.unique_ids, part.values)
+        for one in found:
+            together.say(one.metric, one.unique_ids, one.values)
     choices = {(choice.unique_id, choice.metric): choice for part in found for choice in part.choices}
     unknown = {(unique_id, metric): "no history" for unique_id in unique_ids for metric in request.metrics}
     for key, why in {**unknown, **rejected}.items():

@@ -101,7 +101,7 @@ def mapped(
         sent = client.scatter(shared, broadcast=True)
         asked = [client.submit(step, sent, part, pure=False) for part in parts]
         try:
-            for _future, made in as_completed(asked, with_results=True):
+            for _future, made in as_completed(asked, loop=client.loop, with_results=True):
                 yield made
         except KilledWorker as error:
             raise HeadroomError(

@@ -28,8 +28,6 @@ from ansible_collections.headroom.fleet.plugins.module_utils._forecast.quantile_
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.scores import covered, pinball
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.select import ORIGINS, Shape, attempt, select
 
-pytest.importorskip("lightgbm")
-
 INTERVAL_S = 900
 CLOCK = Clock(INTERVAL_S)
 STEPS = 4

@@ -145,7 +145,8 @@ def site(tmp_path_factory):
 @pytest.fixture(scope="module")
 def cluster():
     """A scheduler and two workers, processes that know the collection by their path."""
-    distributed = pytest.importorskip("distributed")
+    import distributed
+
     path = str(Path(partitions.__file__).parents[6])  # the folder of ansible_collections
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(path)  # which a process that is spawned takes over
@@ -199,7 +200,6 @@ def test_what_a_worker_cannot_do_is_raised_as_it_was_there(site, cluster):
 
 
 def test_a_scheduler_that_does_not_answer_is_told(site, monkeypatch):
-    pytest.importorskip("distributed")
     monkeypatch.setattr(partitions, "CONNECT_S", 1)
     with pytest.raises(HeadroomError) as caught:
         site.forecast(workers="tcp://127.0.0.1:9")

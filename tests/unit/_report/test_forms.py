@@ -75,7 +75,8 @@ tests:
 
 
 def test_curves_come_from_the_tables_of_series_and_forecast() -> None:
-    pa = pytest.importorskip("pyarrow")
+    import pyarrow as pa
+
     series = pa.table(
         {
             "unique_id": ["lab/a", "lab/a", "lab/b"],
@@ -103,7 +104,8 @@ def test_curves_come_from_the_tables_of_series_and_forecast() -> None:
 
 
 def test_a_forecast_is_held_against_what_came_true() -> None:
-    pa = pytest.importorskip("pyarrow")
+    import pyarrow as pa
+
     hours = [NOW + timedelta(hours=n) for n in range(3)]
     used = [NOW - timedelta(minutes=5), NOW, NOW + timedelta(minutes=55), NOW + timedelta(minutes=60)]
     series = pa.table(
@@ -137,7 +139,8 @@ def test_a_forecast_is_held_against_what_came_true() -> None:
 
 
 def test_violations_are_counted_against_the_size() -> None:
-    pa = pytest.importorskip("pyarrow")
+    import pyarrow as pa
+
     rows = [
         ("lab/a", "cpu_millicores", 500.0, 1899.0),  # of 2 vCPUs: below 95 %
         ("lab/a", "cpu_millicores", 500.0, 1900.0),  # at the limit

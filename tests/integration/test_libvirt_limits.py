@@ -56,9 +56,7 @@ def test_a_planned_limit_is_in_force_until_it_is_undone(spare: Spare, tmp_path: 
         return plan(known, **digests, policy_text=POLICY, policy_name="p.yml", scope=[f"e/{uuid}"]).values
 
     made = planned()
-    assert [(one["resource"], one["size_after"]) for one in made["actions"]] == [
-        ("cpu_limit_millicores", LIMIT_MILLICORES)
-    ]
+    assert [(one["resource"], one["after"]) for one in made["actions"]] == [("cpu_limit_millicores", LIMIT_MILLICORES)]
     held_back = apply(context(), plan=made["plan"], stop=STOP, terms=TERMS, pinned_clock=True)
     assert (held_back.changed, quota(spare)) == (False, none)  # nobody has approved it
     approve(context(), plan=made["plan"])

@@ -142,7 +142,7 @@ def test_figures_of_the_newest_plan(tmp_path: Path) -> None:
     digest = ArtifactStore(stores["artifacts"]).put(made)
     database = Database(stores["state"])
     with database.transaction() as connection:
-        references.put(database, connection, "plan/x", digest)
+        references.put(database, connection, "plan/sha256:x", digest)
     database.close()
     controller.inventory(figures=True, artifacts_url=stores["artifacts"], state_url=stores["state"])
     manager = load(controller)

@@ -68,7 +68,8 @@ def plan(
     said = keep_scorecard(context, snapshot=seen, policy=policy)
     with context.database.transaction() as connection:
         state = read_state(context, connection)
-    state = replace(state, pressures=pressures(context, policy))
+    pressed, unread = known_pressures(context, policy)
+    state = replace(state, pressures=pressed)
     made = make_plan(
         seen,
         forecast=header,
@@ -86,7 +87,7 @@ def plan(
     with context.database.transaction() as connection:
         last = references.get(connection, f"plan/{scope_name}")
     changed = not last or acts_of(planned_actions(context, last)) != acts_of(made.actions)
-    warnings = (*made.warnings, *said, *missing_warning(missing), *opposed_warnings(context, made))
+    warnings = (*made.warnings, *said, *unread, *missing_warning(missing), *opposed_warnings(context, made))
     # All that it rests on is read by now: from here on it is stored, or nothing is.
     context.artifacts.put_bytes(text)
     digest = context.artifacts.put(made)
@@ -143,6 +144,16 @@ def resolve_scope(snapshot: Snapshot, scope: Optional[Collection[str]]) -> tuple
             advice="Check the limit and the snapshot's gaps, or leave the scope out.",
         )
     return tuple(sorted(found)), tuple(sorted(missing))
+
+
+def known_pressures(
+    context: Context, policy: SizingPolicy
+) -> tuple[Optional[dict[str, dict[str, float]]], tuple[str, ...]]:
+    """``pressures``, or None and a warning where the telemetry cannot be read: a plan is made all the same."""
+    try:
+        return pressures(context, policy), ()
+    except HeadroomError as error:
+        return None, (f"No memory shrinks, for nothing is known of a want of it: {error}",)
 
 
 def pressures(context: Context, policy: SizingPolicy) -> dict[str, dict[str, float]]:

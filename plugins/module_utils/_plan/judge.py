@@ -96,9 +96,7 @@ class Judge:
             settings=settings,
             clock=self.clock,
             service=self.bounds.services.get((vm.unique_id, layer.resource)),
-            short=pressed(self.state.pressures.get(vm.unique_id, {}), settings)
-            if layer.resource == MEMORY_MIB
-            else None,
+            short=pressed(self.state.pressures, vm.unique_id, settings) if layer.resource == MEMORY_MIB else None,
         )
         return wanted, upper
 

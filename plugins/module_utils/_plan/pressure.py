@@ -38,10 +38,24 @@ class Pressed(NamedTuple):
     setting: str
 
 
-def pressed(largest: Mapping[str, float], settings: Settings) -> Optional[Pressed]:
-    """``largest``: metric of SIGNS -> its largest mean of the last day; None where the guest was never short."""
+UNREAD = Pressed(
+    "it could shrink, but the telemetry that would tell of a want of memory cannot be read",
+    "memory.guest_floor_percent",
+)
+
+
+def pressed(
+    largest: Optional[Mapping[str, Mapping[str, float]]], unique_id: str, settings: Settings
+) -> Optional[Pressed]:
+    """Why this guest is not to shrink; None where it was never short.
+
+    ``largest``: unique_id -> metric of SIGNS -> its largest mean of the last day; None where that cannot be read.
+    """
+    if largest is None:
+        return UNREAD
+    mine = largest.get(unique_id, {})
     for metric, sign in SIGNS.items():
-        value = largest.get(metric, 0.0)
+        value = mine.get(metric, 0.0)
         least = settings.calm[sign.setting] * sign.per_unit if sign.setting else 0
         if value > 0 and value >= least:
             text = sign.text.format(round(value / sign.per_unit))

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Optional
 
 
 @dataclass(frozen=True)
@@ -17,5 +18,6 @@ class PlanState:
     reverted_twice: frozenset[str] = frozenset()
     # (endpoint, operation) -> milliseconds within which 95 % of such acts were done
     leads_ms: dict[tuple[str, str], int] = field(default_factory=dict)
-    pressures: dict[str, dict[str, float]] = field(default_factory=dict)  # -> metric of SIGNS -> its largest of a day
+    # -> metric of SIGNS -> its largest of a day; None: cannot be read
+    pressures: Optional[dict[str, dict[str, float]]] = field(default_factory=dict)
     demoted: dict[tuple[str, str], str] = field(default_factory=dict)  # (unique_id, resource) -> reason

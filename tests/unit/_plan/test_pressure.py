@@ -51,3 +51,9 @@ def test_the_reason_has_the_number_and_the_line() -> None:
     found = next(one for one in made.decisions if one.resource == MEMORY_MIB)
     assert found.reason == "it could shrink, but in the last day it swapped 1024 KiB a second"
     assert found.policy_line == 5
+
+
+def test_where_nothing_is_known_of_it_no_memory_is_given_away() -> None:
+    made = plan(snapshot([vm(memory_mib=2048)]), forecast(IDLE), state=PlanState(pressures=None))
+    assert decision(made, resource=MEMORY_MIB) == (STAY, "memory_pressure")
+    assert decision(made, resource=VCPUS) == (ACT, "shrink")

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .._core.needs import needs
+from .._core.units import PPM
+from .._records.model import Day
 from .._records.series import DAY_S
 from .._replay.loop import seen_under
 
@@ -44,6 +46,12 @@ class Loss:
     def by_day(self) -> tuple[Doubles, Doubles]:
         """Both as means over the VMs, [D] of the days on which anything was known."""
         return _means(self.held, 0), _means(self.cost, 0)
+
+    def expected(self) -> tuple[Day, ...]:
+        """``by_day`` as a model keeps it."""
+        return tuple(
+            Day(round(PPM * held), round(PPM * cost)) for held, cost in zip(*(of.tolist() for of in self.by_day()))
+        )
 
 
 def realised_loss(trace: Trace, allocation: Doubles, point: OperatingPoint, *, first: int) -> Loss:

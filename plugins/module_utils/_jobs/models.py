@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 
 from .._core.clock import format_ms
 from .._core.errors import HeadroomError
@@ -28,10 +28,13 @@ from .context import Result
 from .sizer import OperatingPoint
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from .._store.artifacts import ArtifactStore
     from .context import Context
+
+T = TypeVar("T")
 
 STALE_DAYS = 35  # five weekly trainings in a row were missed
 LONGEST_S = STALE_DAYS * DAY_S
@@ -181,24 +184,51 @@ def decimals(numbers: dict[str, Any]) -> dict[str, str]:
     return {name: format(one, ".12g") if isinstance(one, float) else str(one) for name, one in numbers.items()}
 
 
+def loaded_speakers(
+    unique_ids: Sequence[str], versions: Sequence[Version], read: Callable[[str], T]
+) -> tuple[dict[str, str], dict[str, T], dict[str, HeadroomError]]:
+    """Which version of one key speaks for each VM, by unique_id; what was read of each, and why others were refused.
+
+    Raises ``store.*``: that a model cannot be reached says nothing about it.
+    """
+    said = {unique_id: digest for unique_id, digest in zip(unique_ids, speakers(unique_ids, versions)) if digest}
+    found: dict[str, T] = {}
+    refused: dict[str, HeadroomError] = {}
+    for digest in sorted(set(said.values())):
+        try:
+            found[digest] = read(digest)
+        except HeadroomError as error:
+            if error.code.startswith("store."):
+                raise
+            refused[digest] = error
+    return said, found, refused
+
+
 def model_info(context: Context, *, snapshot: Optional[str] = None, stale_days: int = STALE_DAYS) -> Result:
     """List every version of every model, why it stands so, and for how many VMs of a snapshot it speaks."""
+    ids = [vm.unique_id for vm in context.artifacts.get(Snapshot, snapshot).vms] if snapshot else None
+    return Result(changed=False, values={"models": models_listed(context, ids, stale_days=stale_days)})
+
+
+def models_listed(
+    context: Context, unique_ids: Optional[Sequence[str]], *, stale_days: int = STALE_DAYS
+) -> list[dict[str, Any]]:
+    """Every version, and of these VMs for how many it speaks."""
     with context.database.transaction() as connection:
         versions = models.every(connection)
-    vms = [vm.unique_id for vm in context.artifacts.get(Snapshot, snapshot).vms] if snapshot else []
     listed = []
     for key in dict.fromkeys(version.key for version in versions):
         of_key = [version for version in versions if version.key == key]
-        spoken = speakers(vms, of_key)
+        spoken = speakers(unique_ids or (), of_key)
         listed += [
             {
                 **shown(version),
                 **_header(context, version.model, longest_s=stale_days * DAY_S),
-                **({"vms_now": spoken.count(version.model)} if snapshot else {}),
+                **({} if unique_ids is None else {"vms_now": spoken.count(version.model)}),
             }
             for version in of_key
         ]
-    return Result(changed=False, values={"models": listed})
+    return listed
 
 
 def shown(version: Version) -> dict[str, Any]:

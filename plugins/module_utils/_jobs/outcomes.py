@@ -12,13 +12,12 @@ from collections import Counter
 from copy import copy
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
-from .._core.clock import EPOCH
 from .._core.errors import HeadroomError
 from .._core.needs import needs
 from .._forecast.features import PAST_DAYS
-from .._forecast.model_life import speakers
 from .._forecast.outcome_model import curves
 from .._forecast.realised import Frame
 from .._plan.guard import GuardRule, kept_free
@@ -37,14 +36,12 @@ from .._records.outcomes import (
     Outcomes,
     joined,
 )
-from .._records.series import CPU_MILLICORES, MEMORY_USED_MIB
-from .._records.vm import MEMORY_MIB, VCPUS
 from .._replay.loop import seen_under
 from .._store import journal, models
-from .models import load
-from .recorded import MEASURES, recorded
+from .models import load, loaded_speakers
+from .recorded import MEASURES, newest_end, recorded
 from .sizer import believed, moment_of
-from .sizes import BOUNDS, sizes_until
+from .sizes import BOUNDS, US_PER_S, sizes_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -62,7 +59,6 @@ if TYPE_CHECKING:
     Doubles = npt.NDArray[np.float64]
     Flags = npt.NDArray[np.bool_]
 
-RESOURCES = {CPU_MILLICORES: VCPUS, MEMORY_USED_MIB: MEMORY_MIB}
 # Acts after the clock count as well: the first of them says what there was before it, of which what is there now, or in
 # a snapshot of any time, says nothing.
 EVER = datetime(9999, 1, 1, tzinfo=timezone.utc)
@@ -104,15 +100,14 @@ class OutcomeRows:
     """Gathers rows while a forecast reads its telemetry."""
 
     def __init__(self, context: Context, snapshot: Snapshot, request: Request) -> None:
-        step = timedelta(seconds=request.series_interval_s)
-        self._end = EPOCH + (context.now - EPOCH) // step * step
+        self._end = newest_end(context.now, request.series_interval_s)
         self._start = self._end - timedelta(days=PAST_DAYS)
         self._step_s = request.series_interval_s
         self._vms = {vm.unique_id: vm for vm in snapshot.vms}
         self._spoken: dict[str, set[str]] = {}  # by metric, of which a model is in use: the VMs that have a row
         self._silent: dict[str, dict[str, str]] = {}  # by metric: why other VMs have none
         self._parts: list[Outcomes] = []
-        self._speakers = {metric: self._speaking(context, metric) for metric in request.metrics if metric in RESOURCES}
+        self._speakers = {metric: self._speaking(context, metric) for metric in request.metrics if metric in MEASURES}
         self._held = {metric: self._sizes(context, metric) for metric, found in self._speakers.items() if found}
 
     def watched(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
@@ -178,16 +173,15 @@ class OutcomeRows:
         self._spoken.setdefault(metric, set())
         found = []
         for key in dict.fromkeys(one.key for one in known):
-            spoken = speakers(ids, [one for one in known if one.key == key])
-            for digest in sorted(set(spoken) - {""}):
-                mine = frozenset(one for one, by in zip(ids, spoken) if by == digest)
-                try:
-                    found.append(_Speaker(digest, self._loaded(context, digest), mine))
-                    silent.update(dict.fromkeys(mine, SILENT))
-                except HeadroomError as error:
-                    if error.code.startswith("store."):
-                        raise
-                    silent.update(dict.fromkeys(mine, f"{error.message} [{error.code}]"))
+            versions = [one for one in known if one.key == key]
+            said, loaded, refused = loaded_speakers(ids, versions, partial(self._loaded, context))
+            for digest, model in loaded.items():
+                mine = frozenset(one for one, by in said.items() if by == digest)
+                found.append(_Speaker(digest, model, mine))
+                silent.update(dict.fromkeys(mine, SILENT))
+            silent.update(
+                {one: f"{refused[by].message} [{refused[by].code}]" for one, by in said.items() if by in refused}
+            )
         return found
 
     def _loaded(self, context: Context, digest: str) -> Loaded:
@@ -202,7 +196,7 @@ class OutcomeRows:
 
     def _sizes(self, context: Context, metric: str) -> dict[str, Doubles]:
         """The sizes [T] of every VM that an act touched in the past looked at, in units of size."""
-        bounds = BOUNDS[RESOURCES[metric]]
+        bounds = BOUNDS[MEASURES[metric].resource]
         since_ms, until_ms = (round(one.timestamp() * 1000) for one in (self._start, EVER))
         with context.database.transaction() as connection:
             acts = journal.written_between(connection, since_ms=since_ms, until_ms=until_ms)
@@ -212,9 +206,9 @@ class OutcomeRows:
 
     def _of(self, context: Context, touched: Sequence[str], metric: str) -> Doubles:
         steps = (self._end - self._start) // timedelta(seconds=self._step_s)
-        frame = Frame(touched, metric, round(self._start.timestamp() * 1_000_000), self._step_s, steps)
+        frame = Frame(touched, metric, round(self._start.timestamp() * US_PER_S), self._step_s, steps)
         vms = [self._vms[one] for one in touched]
-        sizes = sizes_until(context, vms, frame=frame, until=EVER, resource=RESOURCES[metric])
+        sizes = sizes_until(context, vms, frame=frame, until=EVER, resource=MEASURES[metric].resource)
         return sizes / MEASURES[metric].unit
 
     def _learn(self, table: pa.Table, metric: str, found: Sequence[_Speaker]) -> None:
@@ -252,7 +246,7 @@ class OutcomeRows:
         """What each VM had [V, T]: what its acts say, else what it has; NaN where it is not known."""
         with needs("numpy"):
             import numpy as np
-        bounds, held = BOUNDS[RESOURCES[metric]], self._held[metric]
+        bounds, held = BOUNDS[MEASURES[metric].resource], self._held[metric]
         has = []
         for one in trace.unique_ids:
             found = [self._vms[one].size(bound) * per_unit for bound, per_unit in bounds.items()]
@@ -277,7 +271,6 @@ class OutcomeRows:
         said = curves(outcomes, moment, trace.floor[mine, -1])
         settled = slice(0, trace.steps - outcomes.lead)  # an outcome counts once an act taken on it could have landed
         known = np.count_nonzero(~np.isnan(trace.demand[mine, settled]), axis=1)
-        rule = GuardRule(point.jump, point.peak, point.step, point.most, point.half_life_h * 3600 / self._step_s)
         prices = asdict(point)
         count = len(mine)
         rows = Outcomes(
@@ -291,7 +284,7 @@ class OutcomeRows:
                 EVERY_S: np.full(count, float(header.every_s)),
                 CAPACITY: capacity,
                 SPENT: held[:, settled].sum(axis=1) / np.maximum(known, 1),
-                HEADROOM: _headroom(rule, held),
+                HEADROOM: _headroom(point.rule(self._step_s), held),
                 PEAK: demand.max(axis=1),
             },
             prices=np.tile([prices[name] for name in PRICES], (count, 1)),

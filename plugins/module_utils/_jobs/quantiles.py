@@ -8,14 +8,12 @@ loss, as a share of naive's on the same days, each VM in shares of its capacity.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Optional
 
 from .._core.errors import HeadroomError
 from .._core.needs import needs
-from .._core.units import PPM
 from .._forecast.conformal import FleetErrors, corrected
 from .._forecast.engines import ENGINES, Naive
 from .._forecast.grid import level_of
@@ -26,11 +24,11 @@ from .._forecast.scores import pinball
 from .._forecast.select import Shape, attempt, select
 from .._records.model import Day
 from .._records.series import CPU_MILLICORES, MEMORY_USED_MIB
-from .._records.vm import MEMORY_MIB, VCPUS
 from .._replay.loop import seen_under
 from .loss import Loss
 from .recorded import MEASURES
-from .sizes import sizes_until
+from .sizer_training import side_of
+from .sizes import US_PER_S, sizes_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +46,6 @@ if TYPE_CHECKING:
 
 # Variation that is as good as none, in the metric's unit: what a monitor sees of a VM at rest.
 FINEST = {CPU_MILLICORES: "10", MEMORY_USED_MIB: "8"}
-RESOURCES = {CPU_MILLICORES: VCPUS, MEMORY_USED_MIB: MEMORY_MIB}
 ORIGINS = 432  # learnt from: 12 days of hours, and half as many other moments
 TRIAL_ORIGINS = 96  # by the models that say what is to be expected
 EXPECTED_DAYS = 7
@@ -90,11 +87,11 @@ def lesson_of(context: Context, trace: Trace, vms: Sequence[VM], *, metric: str)
     with needs("numpy"):
         import numpy as np
     of = {vm.unique_id: vm for vm in vms}
-    start_us = round(trace.start.timestamp() * PPM)
+    start_us = round(trace.start.timestamp() * US_PER_S)
     frame = Frame(trace.unique_ids, metric, start_us, trace.step_s, trace.steps)
     until = trace.start + timedelta(seconds=trace.steps * trace.step_s)
-    mine = [of[one] for one in trace.unique_ids]
-    sizes = sizes_until(context, mine, frame=frame, until=until, resource=RESOURCES[metric]) / MEASURES[metric].unit
+    mine, measure = [of[one] for one in trace.unique_ids], MEASURES[metric]
+    sizes = sizes_until(context, mine, frame=frame, until=until, resource=measure.resource) / measure.unit
     with np.errstate(invalid="ignore"):
         _seen, censored = seen_under(sizes, trace.demand, trace.capacity)
     return Lesson(trace, metric, censored)
@@ -115,8 +112,8 @@ def expected(lesson: Lesson, course: Teaching) -> tuple[Day, ...]:
     first = max(trace.steps - EXPECTED_DAYS * clock.day, clock.columns)
     held, cost = [], []
     for side in (0, 1):
-        mine = [row for row, one in enumerate(trace.unique_ids) if _side(one) == side]
-        others = [row for row, one in enumerate(trace.unique_ids) if _side(one) != side]
+        mine = [row for row, one in enumerate(trace.unique_ids) if side_of(one) == side]
+        others = [row for row, one in enumerate(trace.unique_ids) if side_of(one) != side]
         try:
             model = _learnt(lesson, others, course, most=TRIAL_ORIGINS)
         except HeadroomError as error:
@@ -126,8 +123,7 @@ def expected(lesson: Lesson, course: Teaching) -> tuple[Day, ...]:
         loss = foretold_loss(trace.only([trace.unique_ids[row] for row in mine]), model, lesson.metric, first=first)
         held.append(loss.held)
         cost.append(loss.cost)
-    days = Loss(np.concatenate(held), np.concatenate(cost)).by_day()
-    return tuple(Day(round(PPM * h), round(PPM * c)) for h, c in zip(*(one.tolist() for one in days)))
+    return Loss(np.concatenate(held), np.concatenate(cost)).expected()
 
 
 def foretold_loss(trace: Trace, model: Model, metric: str, *, first: int, trained: bool = True) -> Loss:
@@ -215,8 +211,3 @@ def _known_mean(values: Doubles) -> Doubles:
     count = np.count_nonzero(known, axis=1)
     total = np.where(known, values, 0.0).sum(axis=1)
     return np.asarray(np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0))
-
-
-def _side(unique_id: str) -> int:
-    """Which of two halves a VM belongs to, whatever the others are."""
-    return hashlib.sha256(unique_id.encode()).digest()[0] % 2

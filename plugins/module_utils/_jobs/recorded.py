@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
+from .._core.clock import EPOCH
 from .._core.needs import needs
 from .._records.forecast import TARGET_MAXIMUM
 from .._records.series import CPU_MILLICORES, DAY_S, MEMORY_USED_MIB
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from .._records.vm import VM
+    from .context import Context
 
     Doubles = npt.NDArray[np.float64]
     Flags = npt.NDArray[np.bool_]
@@ -44,6 +46,11 @@ class Measure:
     target: str
     unit: float  # of the metric, in one unit of size
     sizes: tuple[str, ...]  # resources, the largest counts; the first is what a VM has
+
+    @property
+    def resource(self) -> str:
+        """What of it a VM has."""
+        return self.sizes[0]
 
 
 MEASURES = {
@@ -65,6 +72,29 @@ class Tables(Protocol):
 
     def tables(self) -> Iterator[pa.Table]:
         """Each once."""
+
+
+def newest_end(now: datetime, step_s: int) -> datetime:
+    """When the newest interval ended that is over."""
+    step = timedelta(seconds=step_s)
+    return EPOCH + (now - EPOCH) // step * step
+
+
+def read_recorded(
+    context: Context,
+    vms: Sequence[VM],
+    *,
+    metric: str,
+    target: str,
+    start: datetime,
+    end: datetime,
+    step_s: int,
+    at_most: bool = True,
+) -> tuple[Recorded, str]:
+    """Read one metric of a fleet from the telemetry store, as ``recorded`` lays it out; and the digest of the rows."""
+    scan = context.series.scan([vm.unique_id for vm in vms], metrics=[metric], start=start, end=end, interval_s=step_s)
+    found = recorded(scan, vms, metric=metric, target=target, start=start, end=end, step_s=step_s, at_most=at_most)
+    return found, scan.header().rows_digest
 
 
 def recorded(

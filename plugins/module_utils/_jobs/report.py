@@ -34,7 +34,7 @@ from .._report.violations import LIMITS, Violations, find_violations
 from .._store import budgets, holds, journal, killswitch
 from .._store.tables import table_from_bytes
 from .context import Result
-from .models import model_info
+from .models import models_listed
 from .plan import plan_before
 from .standing import fleet_scorecard, measured
 
@@ -141,7 +141,7 @@ def _with_state(context: Context, facts: Facts) -> Facts:
         used = budgets.used_in_window(context.database, connection, facts.plan.budget) if facts.plan else []
         switch = killswitch.read(connection)
         card = fleet_scorecard(connection, facts.snapshot, now=context.now)
-    listed = model_info(context, snapshot=facts.digests["snapshot"]).values["models"]
+    listed = models_listed(context, [vm.unique_id for vm in facts.snapshot.vms])
     owed = tuple(
         Owed(
             unique_id=entry.unique_id,

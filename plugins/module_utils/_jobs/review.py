@@ -40,7 +40,7 @@ from .context import Result
 from .loss import Loss, realised_loss
 from .models import STALE_DAYS, Loaded, LoadedQuantiles, load, load_quantiles, shown, wrong_share
 from .quantiles import foretold_loss
-from .recorded import recorded
+from .recorded import read_recorded
 from .sizer import Sizer, Standing
 
 if TYPE_CHECKING:
@@ -235,12 +235,10 @@ def _trace(context: Context, vms: Sequence[VM], model: Model, *, since: int, day
     header = model.header
     begin = EPOCH + timedelta(seconds=since * header.interval_s)
     start, end = begin - timedelta(seconds=_looked_back(model) * header.interval_s), begin + timedelta(days=days)
-    scan = context.series.scan(
-        [vm.unique_id for vm in vms], metrics=[header.metric], start=start, end=end, interval_s=header.interval_s
+    found, _digest = read_recorded(
+        context, vms, metric=header.metric, target=header.target, start=start, end=end, step_s=header.interval_s
     )
-    return recorded(
-        scan, vms, metric=header.metric, target=header.target, start=start, end=end, step_s=header.interval_s
-    ).trace
+    return found.trace
 
 
 def _looked_back(model: Model) -> int:
@@ -261,10 +259,10 @@ def _fared(trace: Trace, model: Model, *, trained: bool = True) -> Loss:
 def _replayed(trace: Trace, model: Loaded) -> Loss:
     """What sizes by this model come to; each VM starts without headroom and with nothing spent."""
     with needs("numpy"):
-        import numpy as np
+        pass
     header, vms = model.header, len(trace.unique_ids)
     first = _looked_back(model)
-    standing = Standing(headroom=np.zeros(vms), spent=np.zeros(vms))
+    standing = Standing.new(vms)
     sizer = Sizer(model.point, model=model.outcomes, standing=standing, start=trace.start, first=first)
     lead, every = header.lead_s // header.interval_s, header.every_s // header.interval_s
     done = replay(sizer, trace, first=first, last=trace.steps, lead=lead, every=every)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from .._core.needs import needs
-from .._forecast.features import PAST_DAYS, Moment
+from .._forecast.features import HOUR_S, PAST_DAYS, Moment
 from .._forecast.outcome_model import OutcomeModel, curves
 from .._plan.guard import GuardRule, grown, kept_free
 from .._plan.price import Prices, cheapest
@@ -53,6 +53,10 @@ class OperatingPoint:
         """From a mapping; other names in it are passed over."""
         return cls(**{one.name: numbers[one.name] for one in fields(cls)})
 
+    def rule(self, step_s: int) -> GuardRule:
+        """How VMs answer to saturation, at intervals of this length."""
+        return GuardRule(self.jump, self.peak, self.step, self.most, self.half_life_h * HOUR_S / step_s)
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -60,6 +64,13 @@ class Standing:
 
     headroom: Doubles  # [V], share of the size
     spent: Doubles  # [V], share of time violated
+
+    @classmethod
+    def new(cls, vms: int) -> Standing:
+        """Of VMs that start without headroom, and with nothing spent."""
+        with needs("numpy"):
+            import numpy as np
+        return cls(headroom=np.zeros(vms), spent=np.zeros(vms))
 
 
 class Sizer:
@@ -82,7 +93,7 @@ class Sizer:
         self._prices = Prices(
             point.violation, point.unserved, point.resize, point.ledger, point.at_ease, point.whole_from
         )
-        self._rule = GuardRule(point.jump, point.peak, point.step, point.most, point.half_life_h * 3600 / step_s)
+        self._rule = point.rule(step_s)
         self._headroom, self._before = standing.headroom, standing.spent
         self._violated = standing.spent * 0
         self._since = 0

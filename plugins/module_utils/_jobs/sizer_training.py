@@ -85,7 +85,7 @@ def train_sizer(past: Trace, point: OperatingPoint, *, lead: int, every: int, se
     learner = _Learner(point, lead=lead, every=every, seed=seed)
     allocation = past.capacity.copy()
     standing: dict[str, tuple[float, float]] = {}
-    sides = np.array([_side(one) for one in past.unique_ids], dtype=np.int64)
+    sides = np.array([side_of(one) for one in past.unique_ids], dtype=np.int64)
     if len(set(sides.tolist())) < 2:  # noqa: PLR2004 - a small fleet may fall on one side
         sides = np.arange(len(sides)) % 2
     for side in (0, 1):
@@ -93,8 +93,7 @@ def train_sizer(past: Trace, point: OperatingPoint, *, lead: int, every: int, se
         mine = past.only([past.unique_ids[row] for row in rows.tolist()])
         others = past.only(set(past.unique_ids) - set(mine.unique_ids))
         model = learner.learn(others, others.capacity, since=begin, moments=FREE_MOMENTS)
-        nothing = np.zeros(len(rows))
-        sizer = Sizer(point, model=model, standing=Standing(nothing, nothing), start=past.start, first=begin)
+        sizer = Sizer(point, model=model, standing=Standing.new(len(rows)), start=past.start, first=begin)
         done = replay(sizer, mine, first=begin, last=past.steps, lead=lead, every=every)
         allocation[rows] = done.allocation
         left = sizer.standing(past.steps)
@@ -146,6 +145,6 @@ class _Learner:
         return train(parts, step_s=past.step_s, lead=self._lead, seed=self._seed)
 
 
-def _side(unique_id: str) -> int:
+def side_of(unique_id: str) -> int:
     """Which of two halves a VM belongs to, whatever the others are."""
     return hashlib.sha256(unique_id.encode()).digest()[0] % 2

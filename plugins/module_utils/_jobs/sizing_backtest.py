@@ -15,6 +15,7 @@ from .._core.canonical import digest
 from .._core.clock import format_utc, parse_utc
 from .._core.errors import HeadroomError
 from .._core.needs import needs
+from .._forecast.features import HOUR_S
 from .._forecast.model_life import refuse
 from .._records.model import METRICS
 from .._records.series import DAY_S
@@ -41,7 +42,7 @@ from .models import decimals, libraries, load, wanted_here
 from .report import write_file
 from .sizer import Sizer, Standing
 from .sizer_training import LEARNT_WITH, train_sizer
-from .sizing_case import HOUR_S, Asked, Case, decimal, lay, policy_score, read_past, unit_of
+from .sizing_case import Asked, Case, decimal, figures_told, lay, policy_score, read_past, unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -240,8 +241,7 @@ class _Backtest:
             import numpy as np
         ids = case.chosen.unique_ids
         if self._given:
-            nothing = np.zeros(len(ids))
-            return self._given.outcomes, self._given.point, Standing(nothing, nothing)
+            return self._given.outcomes, self._given.point, Standing.new(len(ids))
         past = case.trace.before(case.first)
         there = np.any(~np.isnan(past.capacity), axis=1)
         past = past.only([name for name, is_there in zip(past.unique_ids, there.tolist()) if is_there])
@@ -302,7 +302,7 @@ def _told(context: Context, name: str, record: SizingBacktest) -> dict[str, Any]
         "scored_from": record.scored_from,
         "scored_to": record.scored_to,
         "slo4": ours.slo4,
-        **{figure.name: {"value": figure.value, "low": figure.low, "high": figure.high} for figure in ours.figures},
+        **figures_told(ours),
         "unit": record.unit,
         "provisioned": record.provisioned,
         "given_back": {name: getattr(record.given_back, name) for name in ("value", "low", "high")},

@@ -9,10 +9,11 @@ from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Optional
 
-from .._core.clock import EPOCH, format_utc, parse_utc
+from .._core.clock import format_utc, parse_utc
 from .._core.errors import HeadroomError
 from .._core.needs import needs
-from .._forecast.features import PAST_DAYS
+from .._forecast.features import HOUR_S, PAST_DAYS
+from .._plan.target import DEMANDS
 from .._records.forecast import TARGET_MAXIMUM
 from .._records.series import CPU_MILLICORES, DAY_S
 from .._records.sizing_backtest import Figure, PolicyScore
@@ -20,7 +21,7 @@ from .._replay.baselines import Scaled, Whole
 from .._replay.loop import replay
 from .._replay.protocol import derive_protocol
 from .._replay.score import Score, score
-from .recorded import MEASURES, known_part, recorded
+from .recorded import MEASURES, known_part, newest_end, read_recorded
 from .sizer_training import SETTLE_DAYS
 from .train import Course
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from .._replay.trace import Trace
     from .context import Context
 
-HOUR_S = 3600
 LEAST_DAYS = 3  # without training: a day to know a VM by, and two to score
 TRAINED_DAYS = PAST_DAYS + SETTLE_DAYS  # before the first moment that can be learnt from
 
@@ -107,16 +107,13 @@ class Past:
 def read_past(context: Context, asked: Asked, vms: Sequence[VM], *, metric: str) -> Past:
     """The whole intervals that are over."""
     step = timedelta(seconds=asked.series_interval_s)
-    end = EPOCH + (context.now - EPOCH) // step * step
+    end = newest_end(context.now, asked.series_interval_s)
     start = end - timedelta(seconds=asked.history_s) // step * step
-    scan = context.series.scan(
-        [vm.unique_id for vm in vms], metrics=[metric], start=start, end=end, interval_s=asked.series_interval_s
-    )
-    found = recorded(
-        scan, vms, metric=metric, target=asked.target, start=start, end=end, step_s=asked.series_interval_s,
+    found, rows_digest = read_recorded(
+        context, vms, metric=metric, target=asked.target, start=start, end=end, step_s=asked.series_interval_s,
         at_most=False,
     )  # fmt: skip
-    return Past(known_part(found.trace), found.rejected, scan.header().rows_digest)
+    return Past(known_part(found.trace), found.rejected, rows_digest)
 
 
 def lay(
@@ -175,9 +172,14 @@ def policy_score(name: str, scored: Scored) -> PolicyScore:
     return PolicyScore(name, figures, scored.score.slo4)
 
 
+def figures_told(score: PolicyScore) -> dict[str, dict[str, str]]:
+    """Each figure by its name, for a program."""
+    return {one.name: {"value": one.value, "low": one.low, "high": one.high} for one in score.figures}
+
+
 def unit_of(metric: str) -> str:
     """The unit of sizes."""
-    return "vCPU" if metric == CPU_MILLICORES else "MiB"
+    return DEMANDS[MEASURES[metric].resource].unit
 
 
 def decimal(number: float) -> str:

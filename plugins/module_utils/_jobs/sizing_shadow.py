@@ -14,10 +14,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from .._core.canonical import digest
-from .._core.clock import EPOCH, format_utc, parse_utc
+from .._core.clock import format_utc, parse_utc
 from .._core.errors import HeadroomError
 from .._core.needs import needs
-from .._forecast.features import PAST_DAYS
+from .._forecast.features import HOUR_S, PAST_DAYS
 from .._forecast.model_life import of_status
 from .._forecast.realised import Frame
 from .._records.candidates import SATURATED
@@ -33,11 +33,11 @@ from .._store import issued, models
 from .._store.tables import table_bytes
 from .context import Result
 from .models import load
-from .recorded import MEASURES, recorded
+from .recorded import MEASURES, newest_end, read_recorded
 from .scorecard import fleet_of
 from .sizer import Sizer, Standing
 from .sizes import sizes_between, snapshot_before
-from .sizing_case import HOUR_S, decimal, policy_score, unit_of
+from .sizing_case import decimal, figures_told, policy_score, unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
     Doubles = npt.NDArray[np.float64]
 
 MOST_DAYS = 28
-US_PER_S = 1_000_000
 # One metric of which there is nothing to look at is told, where another one has a result.
 TOO_LITTLE = ("shadow.no_model", "shadow.young", "replay.nothing_scored")
 
@@ -167,10 +166,9 @@ class _Shadow:
         before, held = self._held(trace, start)
         first = trace.column(start)
         trace = _within(trace, held, first)
-        nothing = np.zeros(len(trace.unique_ids))
         sizer = Sizer(
-            self._loaded.point, model=self._loaded.outcomes, standing=Standing(nothing, nothing), start=trace.start,
-            first=first,
+            self._loaded.point, model=self._loaded.outcomes, standing=Standing.new(len(trace.unique_ids)),
+            start=trace.start, first=first,
         )  # fmt: skip
         lead, every = header.lead_s // trace.step_s, header.every_s // trace.step_s
         done = replay(sizer, trace, first=first, last=trace.steps, lead=lead, every=every)
@@ -223,8 +221,7 @@ class _Shadow:
 
     def _span(self, days: int) -> tuple[datetime, datetime]:
         """Whole days that end with the newest interval that is over. Raises ``shadow.young``, ``shadow.look_ahead``."""
-        step = timedelta(seconds=self._header.interval_s)
-        end = EPOCH + (self._context.now - EPOCH) // step * step
+        end = newest_end(self._context.now, self._header.interval_s)
         learnt_to = parse_utc(self._header.end)
         since = (end - learnt_to) // timedelta(days=1)
         if days == 0 and since < 1:
@@ -247,15 +244,11 @@ class _Shadow:
     def _read(self, start: datetime, end: datetime) -> tuple[Trace, dict[str, str], str]:
         """The days looked at, after the past that a decision looks at."""
         header, begin = self._header, start - timedelta(days=PAST_DAYS)
-        scan = self._context.series.scan(
-            [vm.unique_id for vm in self._vms], metrics=[header.metric], start=begin, end=end,
-            interval_s=header.interval_s,
-        )  # fmt: skip
-        found = recorded(
-            scan, self._vms, metric=header.metric, target=header.target, start=begin, end=end,
+        found, rows_digest = read_recorded(
+            self._context, self._vms, metric=header.metric, target=header.target, start=begin, end=end,
             step_s=header.interval_s,
         )  # fmt: skip
-        return found.trace, found.rejected, scan.header().rows_digest
+        return found.trace, found.rejected, rows_digest
 
     def _held(self, trace: Trace, start: datetime) -> tuple[str, Doubles]:
         """What the trace's VMs really had from the start on, [V, T] in units of size, and the snapshot that tells.
@@ -281,7 +274,7 @@ class _Shadow:
             interval_s=trace.step_s,
             columns=trace.steps - trace.column(start),
         )
-        held = sizes_between(context, before, after, frame=frame, resource=measure.sizes[0]) / measure.unit
+        held = sizes_between(context, before, after, frame=frame, resource=measure.resource) / measure.unit
         return old.snapshot if old else "", held
 
     def _by_vm(self, unique_ids: Sequence[str], sizes: _Sizes) -> pa.Table:
@@ -348,13 +341,12 @@ def least_that_served(demand: Doubles, capacity: Doubles, floor: Doubles, *, lea
 
 def _told(context: Context, name: str, record: SizingShadow) -> dict[str, Any]:
     """What a program would act on."""
-    figures = {one.name: {"value": one.value, "low": one.low, "high": one.high} for one in record.score.figures}
     plain = ("model", "since", "until", "days", "days_known", "vms", "unit", "held", "shadow", "least")
     return {
         "shadow_record": name,
         **{field: getattr(record, field) for field in plain},
         "slo4": record.score.slo4,
-        **figures,
+        **figures_told(record.score),
         "at_limit_pct": record.at_limit_pct,
         "regret_pct": record.regret_pct,
         "regret_held_pct": record.regret_held_pct,

@@ -5,16 +5,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Optional
 
 from .._core.clock import parse_utc
 from .._core.errors import HeadroomError
-from .._forecast.model_life import speakers
 from .._forecast.quantile_engine import FleetTrees, QuantileTrees
 from .._forecast.quantile_model import refusal
 from .._records.model import METRICS, QUANTILE, Key
 from .._store import models
-from .models import load_quantiles
+from .models import load_quantiles, loaded_speakers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,19 +38,16 @@ def speaking(
     of: dict[str, dict[str, str]] = {}
     warnings: list[str] = []
     for metric, known in versions.items():
-        said = dict(zip(unique_ids, speakers(unique_ids, known)))
-        for digest in sorted(set(said.values()) - {""}):
-            try:
-                engines[digest] = _engine(context, request, digest, metric)
-            except HeadroomError as error:
-                if error.code.startswith("store."):
-                    raise
-                warnings.append(f"The model of quantiles {digest} for {metric} does not speak. {error}")
+        said, found, refused = loaded_speakers(unique_ids, known, partial(_engine, context, request, metric))
+        engines.update(found)
+        warnings += [
+            f"The model of quantiles {digest} for {metric} does not speak. {why}" for digest, why in refused.items()
+        ]
         of[metric] = {unique_id: digest for unique_id, digest in said.items() if digest in engines}
     return (FleetTrees(engines, of) if engines else None), tuple(warnings)
 
 
-def _engine(context: Context, request: Request, digest: str, metric: str) -> QuantileTrees:
+def _engine(context: Context, request: Request, metric: str, digest: str) -> QuantileTrees:
     """Raises as ``load_quantiles``, and ``model.foreign`` for a model that is for something else."""
     loaded = load_quantiles(context.artifacts, digest, now=context.now)
     header, steps = loaded.header, (request.lead_s + request.horizon_s) // request.interval_s

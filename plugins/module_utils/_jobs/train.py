@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Optional
 
 from .._core.canonical import digest
-from .._core.clock import EPOCH, format_utc, parse_utc
+from .._core.clock import format_utc, parse_utc
 from .._core.errors import HeadroomError
 from .._core.units import PPM_PER_PERCENT
 from .._forecast.features import VERSION
@@ -40,7 +40,7 @@ from .context import Result
 from .loss import realised_loss
 from .models import decimals, libraries, wanted_here, wrong_share
 from .quantiles import Teaching, expected, learnt, lesson_of
-from .recorded import known_part, recorded
+from .recorded import known_part, newest_end, read_recorded
 from .sizer import OperatingPoint
 from .sizer_training import LEARNT_WITH, train_sizer
 
@@ -79,7 +79,7 @@ class Course:
         for wrong, why in (
             (self.purpose not in PURPOSES, f"The purpose {self.purpose!r} is none of {', '.join(PURPOSES)}."),
             (not ascending(self.quantiles), f"The quantiles {self.quantiles} do not ascend between 0 and 1."),
-            (self.minute is not None and not 0 <= self.minute < 60, f"An hour has no minute {self.minute}."),  # noqa: PLR2004
+            (self.minute not in (None, *range(60)), f"An hour has no minute {self.minute}."),
             (self.target not in TARGETS, f"The target {self.target!r} is none of {', '.join(TARGETS)}."),
             (
                 self.series_interval_s < 1 or DAY_S % interval_s != 0,
@@ -169,15 +169,11 @@ def train(
 def _past(context: Context, course: Course, vms: Sequence[VM], *, metric: str) -> tuple[Recorded, str]:
     """The whole intervals that are over, and the digest of the rows read."""
     step = timedelta(seconds=course.series_interval_s)
-    end = EPOCH + (context.now - EPOCH) // step * step
+    end = newest_end(context.now, course.series_interval_s)
     start = end - timedelta(seconds=course.history_s) // step * step
-    scan = context.series.scan(
-        [vm.unique_id for vm in vms], metrics=[metric], start=start, end=end, interval_s=course.series_interval_s
+    return read_recorded(
+        context, vms, metric=metric, target=course.target, start=start, end=end, step_s=course.series_interval_s
     )
-    found = recorded(
-        scan, vms, metric=metric, target=course.target, start=start, end=end, step_s=course.series_interval_s
-    )
-    return found, scan.header().rows_digest
 
 
 def _trained(
@@ -239,7 +235,7 @@ class _Made:
 def _of_outcomes(course: Course, past: Trace, point: OperatingPoint) -> _Made:
     lead, every = (of // past.step_s for of in (course.lead_s, course.every_s))
     done = train_sizer(past, point, lead=lead, every=every, seed=course.seed)
-    held, cost = realised_loss(past, done.allocation, point, first=done.first).by_day()
+    loss = realised_loss(past, done.allocation, point, first=done.first)
     return _Made(
         lead_s=course.lead_s,
         every_s=course.every_s,
@@ -249,7 +245,7 @@ def _of_outcomes(course: Course, past: Trace, point: OperatingPoint) -> _Made:
         parameters={**TREES, "rounds": ROUNDS},
         point=asdict(point),
         trees=done.model.trees,
-        expected=tuple(Day(round(1e6 * h), round(1e6 * c)) for h, c in zip(held.tolist(), cost.tolist())),
+        expected=loss.expected(),
     )
 
 

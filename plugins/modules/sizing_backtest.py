@@ -93,11 +93,6 @@ options:
   html:
     description: File for a page with the curve, the policies and the worst VMs. A relative path starts at the playbook.
     type: path
-  progress_file:
-    description:
-      - File that gets a line as each step begins.
-      - On a terminal, or with C(-v), the steps are shown without it.
-    type: path
 attributes:
   check_mode:
     support: full
@@ -110,6 +105,7 @@ extends_documentation_fragment:
   - headroom.fleet.attributes
   - headroom.fleet.attributes.fleet
   - headroom.fleet.context
+  - headroom.fleet.progress
 requirements:
   - lightgbm >= 4
 seealso:

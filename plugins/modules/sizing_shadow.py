@@ -49,11 +49,6 @@ options:
     description: Of more VMs than this a sample is looked at, always the same one.
     type: int
     default: 500
-  progress_file:
-    description:
-      - File that gets a line as each step begins.
-      - On a terminal, or with C(-v), the steps are shown without it.
-    type: path
 attributes:
   check_mode:
     support: full
@@ -65,6 +60,7 @@ extends_documentation_fragment:
   - headroom.fleet.attributes
   - headroom.fleet.attributes.fleet
   - headroom.fleet.context
+  - headroom.fleet.progress
 requirements:
   - lightgbm >= 4
 seealso:

@@ -21,9 +21,8 @@ from ansible_collections.headroom.fleet.plugins.module_utils._jobs.models import
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.telemetry import forecast_demand
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.train import Course
 from ansible_collections.headroom.fleet.plugins.module_utils._records.forecast import Choice, Forecast
-from ansible_collections.headroom.fleet.plugins.module_utils._records.model import Key, Model, Version
+from ansible_collections.headroom.fleet.plugins.module_utils._records.model import Key
 from ansible_collections.headroom.fleet.plugins.module_utils._records.series import CPU_MILLICORES
-from ansible_collections.headroom.fleet.plugins.module_utils._store import models
 from ansible_collections.headroom.fleet.plugins.module_utils._store.tables import table_from_bytes
 
 from .test_models import NOW, PAST_DAYS, PER_DAY, VMS, Site, demand
@@ -37,18 +36,7 @@ LATER_DAYS = 4
 class QuantileSite(Site):
     """Stores whose models are of quantiles."""
 
-    def versions(self) -> dict[str, str]:
-        with self.context().database.transaction() as connection:
-            return {version.model: version.status for version in models.of(connection, KEY)}
-
-    def put(self, model: Model, *, status: str, days: float) -> str:
-        context = self.context(days)
-        name = context.artifacts.put(model)
-        at_ms = round(context.now.timestamp() * 1000)
-        version = Version(KEY, name, status, 0, made_ms=at_ms, since_ms=at_ms, reason="a test")
-        with context.database.transaction() as connection:
-            models.put(context.database, connection, version, run_id="test", who="ann")
-        return name
+    key = KEY
 
     def forecast(self, days: float = 0, **options: Any) -> tuple[Result, Forecast]:
         asked = {

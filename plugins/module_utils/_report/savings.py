@@ -51,10 +51,12 @@ def savings_text(record: SizingBacktest) -> str:
     lines.append(f"  {'':34}" + "".join(f"{title:>19}" for title, _name, _digits in FIGURES))
     for one in record.policies:
         cells = (_with_interval(one, name, digits) for _title, name, digits in FIGURES)
-        lines.append(f"  {_POLICIES[one.policy]:34}" + "".join(f"{cell:>19}" for cell in cells) + f"  {_met(one.slo4)}")
+        lines.append(
+            f"  {_POLICIES[one.policy]:34}" + "".join(f"{cell:>19}" for cell in cells) + f"  {_met(slo4=one.slo4)}"
+        )
     lines += [
         f"  sizes x {point.factor:<4}: reclaimed {_short(point.reclaimed, 1)} %, violations "
-        f"{_short(point.violations, 2)} %, unserved {_short(point.unserved, 2)} %, {_met(point.slo4)}"
+        f"{_short(point.violations, 2)} %, unserved {_short(point.unserved, 2)} %, {_met(slo4=point.slo4)}"
         for point in record.curve
     ]
     return "\n".join(lines)
@@ -89,7 +91,7 @@ def _section(record: SizingBacktest, rows: Sequence[Mapping[str, Any]], names: M
     return section(
         record.metric,
         _title(record),
-        element("p", tag("done" if ours.slo4 else "failed", _met(ours.slo4)), " ", _headline(record)),
+        element("p", tag("done" if ours.slo4 else "failed", _met(slo4=ours.slo4)), " ", _headline(record)),
         soft(_scope(record)),
         element("h3", "Policies"),
         _policies(record),
@@ -125,7 +127,7 @@ def _policies(record: SizingBacktest) -> Markup:
         row(
             _POLICIES[one.policy],
             *(number(_with_interval(one, name, digits)) for _title, name, digits in FIGURES),
-            cell(_word(one.slo4)),
+            cell(_word(slo4=one.slo4)),
         )
         for one in record.policies
     ]
@@ -176,7 +178,7 @@ def _card(record: SizingBacktest) -> Markup:
             number(_short(point.reclaimed, 1)),
             number(_short(point.violations, 2)),
             number(_short(point.unserved, 2)),
-            cell(_word(point.slo4)),
+            cell(_word(slo4=point.slo4)),
         )
         for point in record.curve
     ]
@@ -269,9 +271,9 @@ def _short(value: str, digits: int) -> str:
     return f"{float(value):.{digits}f}" if value else "?"
 
 
-def _word(slo4: bool) -> str:  # noqa: FBT001 - a word for a flag
+def _word(*, slo4: bool) -> str:
     return "met" if slo4 else "missed"
 
 
-def _met(slo4: bool) -> str:  # noqa: FBT001
-    return f"service level {_word(slo4)}"
+def _met(*, slo4: bool) -> str:
+    return f"service level {_word(slo4=slo4)}"

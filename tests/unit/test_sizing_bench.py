@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ansible_collections.headroom.fleet.plugins.module_utils._replay.baselines import StaticPeak, Whole
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.loop import Observed, replay
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.protocol import Slo, read_protocol
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.score import score
@@ -20,8 +21,8 @@ from ansible_collections.headroom.fleet.plugins.module_utils._replay.trace impor
 from tests.bench.sizing import bench, tune
 from tests.bench.sizing.histogram import Histogram
 from tests.bench.sizing.oracle import oracle
-from tests.bench.sizing.peers import Autopilot, Static, Trailing
-from tests.bench.sizing.policy import Careful, Context, Guarded, Span, Sparing, Whole
+from tests.bench.sizing.peers import Autopilot, Trailing
+from tests.bench.sizing.policy import Careful, Context, Guarded, Span, Sparing
 from tests.bench.sizing.run import operating_points, point_of
 from tests.bench.sizing.table import ENTRIES, ROWS, VARIANTS, entries, spans
 from tests.bench.sizing.vpa import PUBLISHED, Vpa
@@ -148,7 +149,7 @@ def test_trailing_and_static():
     assert float(Trailing(1.0, 3, 2.0).decide(observed(past))[0]) == 10
     assert float(Trailing(0.5, 4, 1.0).decide(observed([4, 1, 3, 2]))[0]) == 3
     assert np.isnan(Trailing(1.0, 3, 2.0).decide(observed(past, hourly=False))[0])
-    policy = Static(1.0)
+    policy = StaticPeak(1.0)
     assert [float(policy.decide(observed(seen))[0]) for seen in (past, [99])] == [9, 9]
     assert np.isnan(policy.decide(observed(past, hourly=False))[0])
 

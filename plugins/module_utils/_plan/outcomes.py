@@ -15,13 +15,12 @@ from .._core.needs import needs
 from .._core.units import PERCENT, PPM
 from .._policy.settings import Settings
 from .._policy.sizing import SizingPolicy
-from .._records.candidates import BELOW
 from .._records.outcomes import CAPACITY, HEADROOM, LEAD_S, METRIC, MODEL, PRICES, SPENT, UNIQUE_ID, Outcomes
 from .._records.plan import Service
 from .._records.vm import CPU_LIMIT_MILLICORES, LIMITS, MEMORY_MIB, VCPUS, VM
 from .constraints import common_granule
 from .layers import Layer, limit_layer, size_layer
-from .price import Prices, cheapest, cost, pressure
+from .price import Prices, cheapest, cost, expected, pressure
 from .target import DEMANDS
 
 if TYPE_CHECKING:
@@ -136,12 +135,12 @@ def _priced(outcomes: Outcomes, asked: Sequence[_Asked], *, resource: str, granu
     )  # fmt: skip
     room = more <= capacity * (1 + 1e-9)
     extra = (costs[:, 1] - costs[:, 0]) * scale / unit
-    short = size / scale < capacity * BELOW
-    violated = short * of.curves.at((size / scale / (1 + headroom))[:, None])[0][:, 0]
+    violated = expected(of.curves, (size / scale)[:, None], capacity=capacity, headroom=headroom)[0]
     ppm = {
         name: np.rint(np.asarray(values) * PPM).astype(np.int64).tolist()
         for name, values in {
-            "violated_ppm": violated, "spent_ppm": spent, "budget_ppm": budget, "price_ppm": factor, "more_ppm": extra,
+            "violated_ppm": violated[:, 0], "spent_ppm": spent, "budget_ppm": budget, "price_ppm": factor,
+            "more_ppm": extra,
         }.items()
     }  # fmt: skip
     return {

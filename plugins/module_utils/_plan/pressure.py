@@ -13,6 +13,8 @@ from typing import NamedTuple, Optional
 from .._policy.settings import Settings
 from .._records.series import MEMORY_MAJOR_FAULTS_PER_S, MEMORY_OOM_KILLS_PER_S, MEMORY_SWAP_BYTES_PER_S
 
+BYTES_PER_KIB = 1024
+
 
 class Sign(NamedTuple):
     """From where on a metric tells of a want of memory: a setting of the policy, or "" for anything above 0."""
@@ -24,9 +26,9 @@ class Sign(NamedTuple):
 
 SIGNS = {
     MEMORY_OOM_KILLS_PER_S: Sign("", 1, "its kernel killed processes for want of memory"),
-    MEMORY_SWAP_BYTES_PER_S: Sign("memory.calm_swap_kib_per_s", 1024, "it swapped {} KiB a second"),
+    MEMORY_SWAP_BYTES_PER_S: Sign("memory.calm_swap_kib_per_s", BYTES_PER_KIB, "it swapped {rate} KiB a second"),
     MEMORY_MAJOR_FAULTS_PER_S: Sign(
-        "memory.calm_major_faults_per_s", 1, "it had {} pages a second brought back from a disk"
+        "memory.calm_major_faults_per_s", 1, "it had {rate} pages a second brought back from a disk"
     ),
 }
 
@@ -58,6 +60,6 @@ def pressed(
         value = mine.get(metric, 0.0)
         least = settings.calm[sign.setting] * sign.per_unit if sign.setting else 0
         if value > 0 and value >= least:
-            text = sign.text.format(round(value / sign.per_unit))
+            text = sign.text.format(rate=round(value / sign.per_unit))
             return Pressed(f"it could shrink, but in the last day {text}", sign.setting or "memory.guest_floor_percent")
     return None

@@ -46,20 +46,31 @@ def pressure(spent: Doubles, prices: Prices, *, budget: Union[float, Doubles] = 
     return np.asarray(np.exp(np.clip(prices.ledger * (spent / budget - prices.at_ease), LEAST_PRICE, MOST_PRICE)))
 
 
+def expected(
+    curves: Curves, sizes: Doubles, *, capacity: Doubles, headroom: Doubles
+) -> tuple[Doubles, Doubles, Doubles]:
+    """The three outcomes of holding these sizes [V, N]; ``headroom`` [V] is a share of a size beyond what they are of.
+
+    At its capacity nothing holds a VM back.
+    """
+    short = sizes < capacity[:, None] * BELOW
+    violated, unserved, added = curves.at(sizes / (1 + headroom)[:, None])
+    return short * violated, short * unserved, short * added
+
+
 def cost(
     curves: Curves, sizes: Doubles, *, capacity: Doubles, headroom: Doubles, factor: Doubles, prices: Prices
 ) -> Doubles:
-    """What it costs [V, N] to hold these sizes [V, N]; ``factor`` [V] as ``pressure`` gives it.
+    """What it costs [V, N] to hold these sizes [V, N].
 
-    ``headroom`` [V] is a share of a size beyond what its outcomes are expected of.
+    ``headroom`` [V] is that of ``expected``, ``factor`` [V] that of ``pressure``.
     """
     with needs("numpy"):
         import numpy as np
-    violated, unserved, added = curves.at(sizes / (1 + headroom)[:, None])
+    violated, unserved, added = expected(curves, sizes, capacity=capacity, headroom=headroom)
     served = (prices.violation * np.sqrt(capacity) * factor)[:, None] * violated
     served += (prices.unserved * capacity * factor)[:, None] * unserved
-    short = sizes < capacity[:, None] * BELOW  # at its capacity nothing holds a VM back
-    return np.asarray(sizes + short * (added * capacity[:, None] + served))
+    return np.asarray(sizes + (added * capacity[:, None] + served))
 
 
 def cheapest(

@@ -28,6 +28,7 @@ from .._records.series import (
 )
 from .._records.vm import CPU_LIMIT_MILLICORES, LIMITS, MEMORY_MIB, VCPUS, VM
 from .layers import Layer
+from .pressure import SIGNS
 from .target import DEMANDS
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
     Doubles = npt.NDArray[np.float64]
     Integers = npt.NDArray[np.int64]
-
-BYTES_PER_KIB = 1024
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,12 @@ class Signal:
     peak: bool = False  # the interval's maximum counts where it is known, else its mean
 
 
+def _of_pressure(code: str, metric: str, setting: str) -> Signal:
+    """A sign that keeps memory from shrinking, too; the guard has a threshold of its own."""
+    sign = SIGNS[metric]
+    return Signal(code, MEMORY_MIB, metric, setting, sign.text, per_unit=sign.per_unit)
+
+
 SIGNALS = (
     Signal(
         "saturated", CPU_LIMIT_MILLICORES, CPU_MILLICORES, "saturated_percent", "it used {share} of its limit",
@@ -66,19 +71,13 @@ SIGNALS = (
     Signal(
         "saturated", VCPUS, CPU_MILLICORES, "saturated_percent", "it used {share} of its vCPUs", share=True, peak=True
     ),
-    Signal("oom", MEMORY_MIB, MEMORY_OOM_KILLS_PER_S, "", "its kernel killed processes for want of memory"),
+    _of_pressure("oom", MEMORY_OOM_KILLS_PER_S, ""),
     Signal(
         "saturated", MEMORY_MIB, MEMORY_USED_MIB, "memory_used_percent",
         "it used {share} of its memory, and could give none of it back", share=True, peak=True,
     ),
-    Signal(
-        "swaps", MEMORY_MIB, MEMORY_SWAP_BYTES_PER_S, "swap_kib_per_s", "it swapped {rate} KiB a second",
-        per_unit=BYTES_PER_KIB,
-    ),
-    Signal(
-        "faults", MEMORY_MIB, MEMORY_MAJOR_FAULTS_PER_S, "major_faults_per_s",
-        "it had {rate} pages a second brought back from a disk",
-    ),
+    _of_pressure("swaps", MEMORY_SWAP_BYTES_PER_S, "swap_kib_per_s"),
+    _of_pressure("faults", MEMORY_MAJOR_FAULTS_PER_S, "major_faults_per_s"),
 )  # fmt: skip
 METRICS = tuple(dict.fromkeys(signal.metric for signal in SIGNALS))
 

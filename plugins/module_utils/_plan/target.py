@@ -124,7 +124,7 @@ def told(resource: str, service: Service) -> str:
 def sizes_for(resource: str, upper: int, *, sizing: Sizing, granule: int) -> Span:
     """The sizes that serve an upper bound of demand, in the metric's unit. A limit ends at what it limits."""
     demand, end = DEMANDS[resource], sizing.maximum if resource in LIMITS else None
-    floor = _up(sizing.minimum, granule)
+    floor = up(sizing.minimum, granule)
     least, most = (
         max(_size_for(upper, percent, demand, granule), floor)
         for percent in (sizing.target_use_percent, sizing.shrink_target_use_percent)
@@ -248,7 +248,7 @@ def _shrink(
     used = choice.recent_maximum
     by_use = max(
         _size_for(used, why.use_percent, demand, granule),
-        _up(ceil_div(used * (100 + sizing.guest_floor_percent), 100 * demand.per_unit), granule),
+        up(ceil_div(used * (100 + sizing.guest_floor_percent), 100 * demand.per_unit), granule),
     )
     lately = f"it lately used {demand.amount(used)}"
     if by_use >= size:
@@ -308,10 +308,11 @@ def _why_not_shrink(
 
 def _size_for(amount: int, percent: int, demand: Demand, granule: int) -> int:
     """Smallest size of which the amount is at most the percentage."""
-    return _up(ceil_div(amount * 100, percent * demand.per_unit), granule)
+    return up(ceil_div(amount * 100, percent * demand.per_unit), granule)
 
 
-def _up(size: int, granule: int) -> int:
+def up(size: int, granule: int) -> int:
+    """The next multiple of the granule."""
     return ceil_div(size, granule) * granule
 
 

@@ -34,7 +34,7 @@ from .order import Proposal
 from .plan import settled
 from .signals import Reading, Want, wants
 from .state import PlanState
-from .target import DEMANDS, SECONDS_PER_MINUTE, Clock, Wanted
+from .target import DEMANDS, SECONDS_PER_MINUTE, Clock, Wanted, up
 
 Readings = Mapping[str, Mapping[str, Reading]]  # unique_id -> metric -> its newest interval
 Peaks = Mapping[tuple[str, str], float]  # (unique_id, metric) -> largest value of the last day
@@ -65,7 +65,7 @@ class GuardJudge(Judge):
             import numpy as np
         amount = float(grown(rule, allocation=np.array([float(has)]), peak=np.array([peak]))[0])
         least = layer.size + settings.guard.jump_least[layer.resource]
-        size = _up(max(ceil_div(_whole(amount), demand.per_unit), least), granule)
+        size = up(max(ceil_div(_whole(amount), demand.per_unit), least), granule)
         ceiling = layer.sizing.maximum // granule * granule or layer.sizing.maximum
         told = "; ".join(want.told(layer) for want in found)
         reason = f"{told}; it has {demand.size(layer.size)} and used {demand.amount(_whole(peak))} at most in a day"
@@ -161,7 +161,3 @@ def _use(readings: Mapping[str, Reading], metric: str) -> float:
 def _whole(amount: float) -> int:
     """Rounded up; a hair's breadth above a whole number is the noise of a multiplication."""
     return -int(-(amount - 1e-6) // 1)
-
-
-def _up(size: int, granule: int) -> int:
-    return ceil_div(size, granule) * granule

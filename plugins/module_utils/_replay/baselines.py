@@ -29,7 +29,7 @@ class Kept:
 
     def decide(self, observed: Observed) -> Doubles:
         """Ask for nothing."""
-        return _nothing(observed)
+        return nothing(observed)
 
 
 @dataclass
@@ -42,8 +42,8 @@ class StaticPeak:
     def decide(self, observed: Observed) -> Doubles:
         """The same at each decision."""
         if self._size is None:
-            self._size = _highest(observed, observed.t) * self.margin
-        return self._size if observed.hourly else _nothing(observed)
+            self._size = highest(observed, observed.t) * self.margin
+        return self._size if observed.hourly else nothing(observed)
 
 
 @dataclass
@@ -58,7 +58,7 @@ class DayPeak:
         """The larger of both."""
         with needs("numpy"):
             import numpy as np
-        wanted = _highest(observed, self.day) * self.margin if observed.hourly else _nothing(observed)
+        wanted = highest(observed, self.day) * self.margin if observed.hourly else nothing(observed)
         return np.fmax(wanted, np.where(observed.saturated[:, -1], observed.ordered * self.guard, np.nan))
 
 
@@ -87,7 +87,7 @@ class Whole:
         return np.asarray(np.maximum(np.ceil(self.inner.decide(observed) - ROUNDING), 1.0), dtype=np.float64)
 
 
-def _highest(observed: Observed, intervals: int) -> Doubles:
+def highest(observed: Observed, intervals: int) -> Doubles:
     """Largest use of the last intervals, [V]; NaN where none is known."""
     with needs("numpy"):
         import numpy as np
@@ -95,7 +95,8 @@ def _highest(observed: Observed, intervals: int) -> Doubles:
     return np.asarray(np.fmax.reduce(window, axis=1), dtype=np.float64)
 
 
-def _nothing(observed: Observed) -> Doubles:
+def nothing(observed: Observed) -> Doubles:
+    """Leave every VM as it is."""
     with needs("numpy"):
         import numpy as np
     return np.full(observed.capacity.shape, np.nan)

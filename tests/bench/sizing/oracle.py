@@ -12,12 +12,13 @@ from __future__ import annotations
 import numpy as np
 
 from ansible_collections.headroom.fleet.plugins.module_utils._records.candidates import BELOW
+from ansible_collections.headroom.fleet.plugins.module_utils._replay.baselines import nothing
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.loop import Observed, Policy
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.protocol import Slo
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.score import EXCEEDS
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.trace import Trace
 
-from .policy import Context, Point, nothing
+from .policy import Context, Point
 
 PER_VM = 0.01
 VIOLATION_PRICES = (0.0, *np.geomspace(1e-3, 1e3, 13))  # mean size of a VM and tick for one violation

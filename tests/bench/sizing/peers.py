@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from ansible_collections.headroom.fleet.plugins.module_utils._replay.baselines import StaticPeak, highest, nothing
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.loop import Observed, Policy, replay
 
 from .histogram import Histogram
-from .policy import DAY, HOUR, Context, Guarded, Point, held_back, highest, nothing, quantile
+from .policy import DAY, HOUR, Context, Guarded, Point, held_back, quantile
 
 WARM = 7 * DAY
 AUTOPILOT_BUCKET = {"cpu": 0.01, "memory": 10.0}  # width of the first, vCPU or MiB
@@ -62,19 +63,6 @@ class Trailing:
         if self.level >= 1:
             return highest(observed, self.ticks) * self.factor
         return quantile(observed, self.ticks, self.level) * self.factor
-
-
-class Static:
-    """The largest use before the first decision times a factor, once and for all; VMs that come later are left."""
-
-    def __init__(self, factor: float) -> None:
-        self.factor = factor
-        self.size: np.ndarray | None = None
-
-    def decide(self, observed: Observed) -> np.ndarray:
-        if self.size is None:
-            self.size = highest(observed, observed.t) * self.factor
-        return self.size if observed.hourly else nothing(observed)
 
 
 class Adaptive:
@@ -143,7 +131,7 @@ def last_hour(point: Point, _context: Context) -> Policy:
 
 
 def static_peak(point: Point, _context: Context) -> Policy:
-    return Static(point["factor"])
+    return StaticPeak(point["factor"])
 
 
 def adaptive(point: Point, context: Context) -> Policy:

@@ -78,11 +78,6 @@ class Entry:
     targets: tuple[str, ...] = ("cpu", "memory")
 
 
-def highest(observed: Observed, ticks: int) -> np.ndarray:
-    """Largest use of the last ticks, [V]; NaN where none is known."""
-    return np.fmax.reduce(observed.seen[:, max(observed.t - ticks, 0) :], axis=1)
-
-
 def quantile(observed: Observed, ticks: int, level: float) -> np.ndarray:
     """A quantile of the use of the last ticks, [V]; what is not known counts as none."""
     window = np.nan_to_num(observed.seen[:, max(observed.t - ticks, 0) :], nan=0.0)
@@ -95,11 +90,6 @@ def held_back(observed: Observed) -> np.ndarray:
     return observed.saturated[:, -1]
 
 
-def nothing(observed: Observed) -> np.ndarray:
-    """Leave every VM as it is."""
-    return np.full(observed.capacity.shape, np.nan)
-
-
 @dataclass
 class Guarded:
     """A policy beside a guard: what is saturated grows at once, by a factor of what is ordered."""
@@ -110,17 +100,6 @@ class Guarded:
     def decide(self, observed: Observed) -> np.ndarray:
         grown = np.where(held_back(observed), observed.ordered * self.factor, np.nan)
         return np.fmax(self.inner.decide(observed), grown)
-
-
-@dataclass
-class Whole:
-    """Sizes are whole vCPUs, at least one; capacity itself stays as it is."""
-
-    inner: Policy
-
-    def decide(self, observed: Observed) -> np.ndarray:
-        wanted = self.inner.decide(observed)
-        return np.maximum(np.ceil(wanted - 1e-9), 1.0)
 
 
 @dataclass

@@ -16,9 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
+from ansible_collections.headroom.fleet.plugins.module_utils._replay.baselines import Scaled
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.loop import (
-    Observed,
-    Policy,
     Replayed,
     decisions_table,
     replay,
@@ -134,17 +133,6 @@ class Outcome:
     trace: Trace
     replayed: Replayed
     cpu_s: float
-
-
-@dataclass
-class Scaled:
-    """All that a policy asks for, times a factor: for the curve of what a little more or less would have meant."""
-
-    inner: Policy
-    factor: float
-
-    def decide(self, observed: Observed) -> np.ndarray:
-        return self.inner.decide(observed) * self.factor
 
 
 def run(entry: Entry, row: Row, point: Point, fleet: Fleet, *, factor: float = 1.0) -> Outcome:

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ansible_collections.headroom.fleet.plugins.module_utils._replay.baselines import Whole
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.loop import Policy
 
 from . import ours, peers, vpa
 from .oracle import oracle
-from .policy import Careful, Context, Entry, Point, Span, Sparing, Whole
+from .policy import Careful, Context, Entry, Point, Span, Sparing
 
 FACTOR = Span(1.0, 4.0, log=True)
 GUARD = Span(1.0, 4.0, log=True)

@@ -164,7 +164,7 @@ def ours(past: np.ndarray, begin: int, origins: int, finest: str) -> dict[str, A
 
     def beside(known: np.ndarray, end: int) -> np.ndarray:
         trials, best, values = chosen(known[:, :end])
-        engine = quantile_engine.QuantileTrees(models[0], unseen=end - begin)
+        engine = quantile_engine.ModelEngine(models[0], unseen=end - begin)
         return trained.listen(engine, known[:, :end], shape, trials=trials, chosen=best).beside(values)[0]
 
     return {

@@ -19,8 +19,7 @@ from .._records.series import METRICS
 from .conformal import FleetErrors, corrected
 from .engines import COSTLY, ENGINES, Engine
 from .grid import SECOND_US, Past, Span, level_of, past
-from .quantile_engine import NAME as TREES
-from .quantile_engine import FleetTrees, Speaking
+from .quantile_engine import FleetModels, Speaking
 from .request import Request
 from .select import Only, Selection, Shape, Trial, attempt, select
 from .trained import BOTH, CHOSEN, MIX, MODEL, Spoken, listen
@@ -47,7 +46,7 @@ def make_forecast(
     *,
     unique_ids: Sequence[str],
     engines: Sequence[Engine] = ENGINES,
-    trees: Optional[FleetTrees] = None,
+    models: Optional[FleetModels] = None,
     together: Optional[Together] = None,
 ) -> tuple[pa.Table, tuple[Choice, ...], tuple[str, ...]]:
     """Forecast every metric of the request for each VM.
@@ -56,7 +55,7 @@ def make_forecast(
     them changes nothing. Returns the rows (``_records.forecast.COLUMNS``, sorted by VM, metric, ds, quantile; values
     never negative, never NaN, ascending with the quantile), one choice per VM and metric, and warnings; a VM without
     history, or with rows that make no sense, has no rows, and a choice with engine "". A costly engine is tried for the
-    first ``request.costly_vms`` of ``unique_ids`` alone. ``trees`` speak beside the engine chosen. ``together`` learns
+    first ``request.costly_vms`` of ``unique_ids`` alone. ``models`` speak beside the engine chosen. ``together`` learns
     what the VMs of a place ask for jointly. Raises ``forecast.request``, ``forecast.rows``.
     """
     request.check(vms=len(unique_ids))
@@ -82,7 +81,7 @@ def make_forecast(
                     engines=bounded(engines, known.unique_ids, request, unique_ids=unique_ids),
                     under_way=span.under_way,
                 )
-                model = None if trees is None else trees.speaking(metric, known.unique_ids)
+                model = None if models is None else models.speaking(metric, known.unique_ids)
                 part = _part(metric, known, trials, model, request)
                 fleet[metric].add(trials[0].naive_errors, part.scale)
                 if together is not None:
@@ -102,12 +101,12 @@ def make_forecast(
         (f"A costly engine gave no forecast for {silent} series; the others speak for them.",) if silent else ()
     )
     warnings += tuple(f"There is no forecast of {of} for {one}: {why}." for (one, of), why in sorted(rejected.items()))
-    return _table(found, request, names_of(engines, trees)), tuple(choices[key] for key in sorted(choices)), warnings
+    return _table(found, request, names_of(engines, models)), tuple(choices[key] for key in sorted(choices)), warnings
 
 
-def names_of(engines: Sequence[Engine], trees: Optional[FleetTrees]) -> tuple[str, ...]:
+def names_of(engines: Sequence[Engine], models: Optional[FleetModels]) -> tuple[str, ...]:
     """Whoever may speak."""
-    return (*(engine.name for engine in engines), *(() if trees is None else (TREES, MIX)))
+    return (*(engine.name for engine in engines), *(() if models is None else (*models.names, MIX)))
 
 
 def shape_of(request: Request) -> Shape:
@@ -193,8 +192,11 @@ def _finished(
     speaking, heard = chosen.engine, [""] * len(values)
     if part.spoken is not None and part.model is not None:
         values, who = part.spoken.beside(values)
-        speaking = np.where(who == CHOSEN, chosen.engine, len(names) + (who == BOTH))
+        places = part.model.places(len(values))[:, None]
+        trained = np.where(who == BOTH, len(part.model.names), places)
+        speaking = np.where(who == CHOSEN, chosen.engine, len(names) + trained)
         heard = _heard(part.spoken, part.model, who, request.quantiles)
+    everyone = (*names, *(() if part.model is None else (*part.model.names, MIX)))
     scored = np.all(~np.isnan(chosen.offset), axis=1).tolist()
     correction = "not corrected" if np.isnan(fleet).any() else "corrected by the errors of the fleet"
     until = np.minimum(known.observed_until_us, (request.now - EPOCH) // timedelta(microseconds=1)).tolist()
@@ -202,7 +204,7 @@ def _finished(
     engine, ratio, origins = speaking.tolist(), chosen.ratio.tolist(), chosen.origins.min(axis=1).tolist()
     choices, silent = [], 0
     for row, unique_id in enumerate(known.unique_ids):
-        spoken = [(*names, TREES, MIX)[place] for place in engine[row]]
+        spoken = [everyone[place] for place in engine[row]]
         others = {at: name for at, name in enumerate(spoken) if engine[row][at] < len(names)}
         reason = heard[row]
         if others and scored[row]:
@@ -234,12 +236,12 @@ def _heard(spoken: Spoken, model: Speaking, who: Integers, quantiles: Sequence[s
         import numpy as np
     loss = spoken.standing.loss
     ratio = np.divide(loss[:, 0], loss[:, 1], out=np.ones_like(loss[:, 0]), where=loss[:, 1] > 0)
-    digests = model.digests(len(who))
+    digests, places = model.digests(len(who)), model.places(len(who)).tolist()
     reasons = []
-    for row, (of_levels, digest) in enumerate(zip(who.tolist(), digests)):
+    for row, (of_levels, digest, place) in enumerate(zip(who.tolist(), digests, places)):
         parts = [
             f"{name} at {', '.join(quantiles[at] for at, one in enumerate(of_levels) if one == code)}"
-            for code, name in ((MODEL, TREES), (BOTH, MIX))
+            for code, name in ((MODEL, model.names[place]), (BOTH, MIX))
             if code in of_levels
         ]
         origins = int(spoken.origins[row])

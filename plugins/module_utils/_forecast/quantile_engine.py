@@ -1,15 +1,17 @@
 # Copyright: (c) 2026, Headroom contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The fleet's trained models of quantiles as one engine among the others."""
+"""The fleet's trained models of quantiles as one engine among the others, be they trees or networks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 from .._core.needs import needs
-from .quantile_model import Model, predict, refusal
+from . import quantile_model, recurrent
+from .quantile_model import Model
+from .recurrent import Network
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,20 +23,40 @@ if TYPE_CHECKING:
     Doubles = npt.NDArray[np.float64]
     Integers = npt.NDArray[np.int64]
 
-NAME = "quantile_trees"
+TREES, RECURRENT = "quantile_trees", recurrent.NAME
+
+Quantiles = Union[Model, Network]
+
+
+def predict(model: Quantiles, past: Floats, *, end: int) -> Floats:
+    """Quantiles [V, steps, Q] of what follows the first ``end`` columns of ``past``; NaN where the series is unfit."""
+    if isinstance(model, Network):
+        return recurrent.predict(model, past, end=end)
+    return quantile_model.predict(model, past, end=end)
+
+
+def refusal(model: Quantiles, *, interval_s: int, steps: int, levels: Sequence[float]) -> str:
+    """Why the model cannot speak of this, here; "" if it can."""
+    if isinstance(model, Network):
+        return recurrent.refusal(model, interval_s=interval_s, steps=steps, levels=levels)
+    return quantile_model.refusal(model, interval_s=interval_s, steps=steps, levels=levels)
 
 
 @dataclass(frozen=True)
-class QuantileTrees:
-    """What the model says; nothing of what it cannot speak of (``quantile_model.refusal`` says why).
+class ModelEngine:
+    """What the model says; nothing of what it cannot speak of (``refusal`` says why).
 
     Of its own training days a model knows the outcome, and would score too well there: it is silent about all but the
     newest ``unseen`` columns of a past.
     """
 
-    model: Model
+    model: Quantiles
     unseen: int
-    name: str = NAME
+
+    @property
+    def name(self) -> str:
+        """See Engine."""
+        return RECURRENT if isinstance(self.model, Network) else TREES
 
     def forecast(self, past: Floats, ends: Sequence[int], *, steps: int, levels: Doubles, interval_s: int) -> Floats:
         """See Engine."""
@@ -55,8 +77,9 @@ class QuantileTrees:
 class Speaking:
     """Which model speaks for which rows of a past."""
 
-    parts: tuple[tuple[str, Integers, QuantileTrees], ...]  # digest, rows, engine
-    name: str = NAME
+    parts: tuple[tuple[str, Integers, ModelEngine], ...]  # digest, rows, engine
+    names: tuple[str, ...]  # of the engines of the whole fleet
+    name: str = "trained"
 
     def forecast(self, past: Floats, ends: Sequence[int], *, steps: int, levels: Doubles, interval_s: int) -> Floats:
         """See Engine."""
@@ -75,13 +98,27 @@ class Speaking:
                 found[row] = digest
         return found
 
+    def places(self, rows: int) -> Integers:
+        """The place of each row's engine [V] among the ``names``; 0 where none speaks."""
+        with needs("numpy"):
+            import numpy as np
+        found = np.zeros(rows, dtype=np.int64)
+        for _digest, of, engine in self.parts:
+            found[of] = self.names.index(engine.name)
+        return found
+
 
 @dataclass(frozen=True)
-class FleetTrees:
+class FleetModels:
     """The models that speak for a fleet: of each metric, for each VM that has one."""
 
-    models: Mapping[str, QuantileTrees]  # digest of the model's artifact -> the engine
+    models: Mapping[str, ModelEngine]  # digest of the model's artifact -> the engine
     of: Mapping[str, Mapping[str, str]]  # metric -> unique_id -> digest
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the engines are called."""
+        return tuple(sorted({engine.name for engine in self.models.values()}))
 
     def speaking(self, metric: str, unique_ids: Sequence[str]) -> Speaking:
         """The engine of one metric for these rows."""
@@ -89,6 +126,5 @@ class FleetTrees:
             import numpy as np
         digests = [self.of.get(metric, {}).get(unique_id, "") for unique_id in unique_ids]
         rows = {name: [row for row, digest in enumerate(digests) if digest == name] for name in sorted(self.models)}
-        return Speaking(
-            tuple((name, np.array(at, dtype=np.int64), self.models[name]) for name, at in rows.items() if at)
-        )
+        parts = ((name, np.array(at, dtype=np.int64), self.models[name]) for name, at in rows.items() if at)
+        return Speaking(tuple(parts), self.names)

@@ -114,6 +114,22 @@ def filled(past: Floats, clock: Clock) -> Floats:
     return np.ascontiguousarray(value, dtype=np.float32)
 
 
+def fit_rows(past: Floats, clock: Clock) -> Integers:
+    """Numbers of the series that are not ``unfit``."""
+    with needs("numpy"):
+        import numpy as np
+    return np.flatnonzero(~np.logical_or.reduce(list(unfit(past, clock).values())))
+
+
+def scale_of(window: Floats, clock: Clock, finest: float) -> Floats:
+    """The unit [V] that a series is told in: its deviation, mostly that of the last day."""
+    with needs("numpy"):
+        import numpy as np
+    hour, day, week = window[:, -clock.cycle :], window[:, -clock.day :], window[:, -clock.week :]
+    variance = 0.6 * day.var(axis=1) + 0.2 * week.var(axis=1) + 0.2 * hour.var(axis=1)
+    return np.asarray(np.sqrt(variance + finest**2), dtype=np.float32)
+
+
 def names(clock: Clock) -> tuple[str, ...]:
     """Return what the columns of ``describe`` are called."""
     with needs("numpy"):
@@ -148,14 +164,14 @@ class _Columns:
         self.plain(name, (value - self.last) / self.scale)
 
     def levels(self, name: str, values: Floats, at: Sequence[float]) -> None:
-        for share, value in zip(at, _ranked(values, at)):
+        for share, value in zip(at, ranked(values, at)):
             self.level(f"{name}_{share}", value)
 
     def change(self, name: str, value: Floats) -> None:
         self.plain(name, value / self.scale)
 
     def changes(self, name: str, values: Floats, at: Sequence[float]) -> None:
-        for share, value in zip(at, _ranked(values, at)):
+        for share, value in zip(at, ranked(values, at)):
             self.change(f"{name}_{share}", value)
 
     def plain(self, name: str, value: Floats) -> None:
@@ -177,9 +193,8 @@ class _Moment(_Columns):
 def _moment(window: Floats, clock: Clock, finest: float) -> _Moment:
     with needs("numpy"):
         import numpy as np
-    hour, day, week = window[:, -clock.cycle :], window[:, -clock.day :], window[:, -clock.week :]
-    variance = 0.6 * day.var(axis=1) + 0.2 * week.var(axis=1) + 0.2 * hour.var(axis=1)
-    to = _Moment(window[:, -1], np.sqrt(variance + finest**2).astype(np.float32))
+    day, week = window[:, -clock.day :], window[:, -clock.week :]
+    to = _Moment(window[:, -1], scale_of(window, clock, finest))
     for lag in range(1, LAGS + 1):
         to.level(f"lag_{lag}", window[:, -1 - lag])
     for width in (3, 6, 12, 36, 72, clock.day, 3 * clock.day, clock.week):
@@ -290,12 +305,12 @@ def _hours(to: _Columns, window: Floats, clock: Clock, step: int) -> None:
     to.changes("hours_of_week_moved", moved, (0.1, 0.5, 0.9, 0.95))
 
 
-def _ranked(values: Floats, levels: Sequence[float]) -> list[Floats]:
-    """Order statistics [V] of each row, the nearest to each level."""
+def ranked(values: Floats, levels: Sequence[float]) -> list[Floats]:
+    """Order statistics along the last axis, the nearest to each level."""
     with needs("numpy"):
         import numpy as np
-    ascending = np.sort(values, axis=1)
-    return [ascending[:, round(level * (values.shape[1] - 1))] for level in levels]
+    ascending = np.sort(values, axis=-1)
+    return [ascending[..., round(level * (values.shape[-1] - 1))] for level in levels]
 
 
 def _since(happened: Flags) -> Floats:

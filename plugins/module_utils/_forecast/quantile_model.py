@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from .._core.canonical import digest
 from .._core.errors import HeadroomError
 from .._core.needs import needs
-from .quantile_features import VERSION, Clock, describe, filled, names, unfit
+from .quantile_features import VERSION, Clock, describe, filled, fit_rows, names
 from .trees import REPRODUCIBLE, booster, library
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def predict(model: Model, past: Floats, *, end: int) -> Floats:
     clock = Clock(model.interval_s)
     value = np.full((len(past), model.steps, len(model.levels)), np.nan, dtype=np.float32)
     known = past[:, max(0, end - clock.columns) : end]
-    fit = np.flatnonzero(~np.logical_or.reduce(list(unfit(known, clock).values())))
+    fit = fit_rows(known, clock)
     if not len(fit):
         return value
     now = describe(filled(known[fit], clock), clock, range(1, model.steps + 1), finest=float(model.finest))
@@ -219,7 +219,7 @@ def _sample(
         chance = rng.random(len(past))
         ahead = ahead[end + ahead <= past.shape[1]]
         known = past[:, max(0, end - clock.columns) : end]
-        fit = np.flatnonzero(~np.logical_or.reduce(list(unfit(known, clock).values())))
+        fit = fit_rows(known, clock)
         if not len(fit) or not len(ahead):
             continue
         now = describe(filled(known[fit], clock), clock, ahead.tolist(), finest=finest)

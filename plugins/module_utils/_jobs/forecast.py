@@ -12,7 +12,7 @@ from .._core.clock import format_utc
 from .._core.errors import HeadroomError
 from .._forecast.engines import ENGINES, Engine
 from .._forecast.forecast import make_forecast, names_of
-from .._forecast.quantile_engine import FleetTrees
+from .._forecast.quantile_engine import FleetModels
 from .._forecast.request import Request
 from .._forecast.together import Together
 from .._records.forecast import JOINED_BY, Forecast
@@ -49,7 +49,7 @@ def forecast(
     unique_ids: Sequence[str],
     series_digest: Optional[str] = None,
     engines: Sequence[Engine] = ENGINES,
-    trees: Optional[FleetTrees] = None,
+    models: Optional[FleetModels] = None,
     snapshot: Optional[Snapshot] = None,
     outcomes: Optional[OutcomeRows] = None,
     workers: Optional[Workers] = None,
@@ -77,7 +77,7 @@ def forecast(
     together = None if snapshot is None else Together(snapshot, request)
     tables = scan.tables() if outcomes is None or workers is not None else outcomes.watched(scan.tables())
     table, choices, notes = make_forecast(
-        tables, request, unique_ids=unique_ids, engines=engines, trees=trees, together=together
+        tables, request, unique_ids=unique_ids, engines=engines, models=models, together=together
     )
     header = scan.header()
     if pinned is not None and header != pinned:
@@ -99,8 +99,8 @@ def forecast(
             horizon_s=request.horizon_s,
             interval_s=request.interval_s,
             quantiles=request.quantiles,
-            engines=names_of(engines, trees),
-            models=() if trees is None else tuple(sorted(trees.models)),
+            engines=names_of(engines, models),
+            models=() if models is None else tuple(sorted(models.models)),
             table=artifacts.put_bytes(table_bytes(table)),
             rows=table.num_rows,
             choices=choices,

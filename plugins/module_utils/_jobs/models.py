@@ -12,13 +12,16 @@ from .._core.clock import format_ms
 from .._core.errors import HeadroomError
 from .._core.needs import needs
 from .._core.units import PERCENT, PPM_PER_PERCENT
+from .._forecast import recurrent
 from .._forecast.features import VERSION, names
 from .._forecast.model_life import Wanted, refuse, speakers
 from .._forecast.outcome_model import OBJECTIVES, OutcomeModel
+from .._forecast.quantile_engine import Quantiles
 from .._forecast.quantile_features import VERSION as QUANTILE_VERSION
 from .._forecast.quantile_features import Clock
 from .._forecast.quantile_features import names as quantile_names
 from .._forecast.quantile_model import Model as QuantileModel
+from .._forecast.recurrent import Network
 from .._forecast.tree_text import check_trees
 from .._records.model import MOST_TREES_BYTES, OUTCOME, QUANTILE, Model, Version, read_model
 from .._records.series import DAY_S
@@ -55,16 +58,25 @@ class Loaded:
 
 
 def libraries() -> dict[str, str]:
-    """What trains and asks models here: name -> version."""
-    with needs("lightgbm", "numpy"):
+    """What trains and asks models of trees here: name -> version."""
+    with needs("lightgbm"):
         import lightgbm
+    return {"lightgbm": str(lightgbm.__version__), **numpy_here()}
+
+
+def numpy_here() -> dict[str, str]:
+    """What asks a network here: nothing else is needed, whatever trained it."""
+    with needs("numpy"):
         import numpy as np
-    return {"lightgbm": str(lightgbm.__version__), "numpy": str(np.__version__)}
+    return {"numpy": str(np.__version__)}
 
 
 def wanted_here(model: Model, *, longest_s: int = LONGEST_S) -> Wanted:
     """The use that a model was made for, with the features and libraries of this release and place."""
-    if model.purpose == QUANTILE:
+    with_what = {**model.libraries, **numpy_here()} if _is_network(model) else libraries()
+    if _is_network(model):
+        features, version, outcomes = recurrent.names(Clock(model.interval_s), _steps(model)), recurrent.VERSION, 1
+    elif model.purpose == QUANTILE:
         features, version, outcomes = quantile_names(Clock(model.interval_s)), QUANTILE_VERSION, len(_levels(model))
     else:
         features, version, outcomes = names(), VERSION, len(OBJECTIVES)
@@ -78,7 +90,7 @@ def wanted_here(model: Model, *, longest_s: int = LONGEST_S) -> Wanted:
         features=features,
         feature_version=version,
         outcomes=outcomes,
-        libraries=libraries(),
+        libraries=with_what,
         longest_s=longest_s,
     )
 
@@ -116,7 +128,7 @@ class LoadedQuantiles:
     """A model of quantiles ready to use."""
 
     header: Model
-    quantiles: QuantileModel
+    quantiles: Quantiles
 
 
 def load_quantiles(
@@ -125,10 +137,24 @@ def load_quantiles(
     """Read a model of quantiles. Raises as ``load``."""
     header = read_model(artifacts.get_bytes(digest))
     refuse(header, replace(wanted_here(header, longest_s=longest_s), purpose=QUANTILE), now=now)
-    finest = header.parameters.get("finest", "")
-    steps = header.parameters.get("steps", "")
-    if not _is_number(finest) or not (steps.isdecimal() and 0 < int(steps) <= Clock(header.interval_s).furthest):
+    steps, levels, finest = _steps(header), _levels(header), header.parameters.get("finest", "")
+    if not _is_number(finest):
         raise _damaged("its parameters cannot be read")
+    if _is_network(header):
+        network = Network(
+            interval_s=header.interval_s,
+            steps=steps,
+            levels=levels,
+            finest=finest,
+            weights=artifacts.get_bytes(header.trees[0]),
+            seed=header.seed,
+            rows=header.rows,
+            series=header.vms,
+            library=f"jax {header.libraries.get('jax', '')}",
+            feature_version=header.feature_version,
+        )
+        recurrent.arrays(network)  # refuses what is no network
+        return LoadedQuantiles(header, network)
     trees = tuple(_text(artifacts, one, header, QUANTILE) for one in header.trees)
     if not all(trees):
         raise _damaged("a quantile has no trees")
@@ -136,8 +162,8 @@ def load_quantiles(
         header,
         QuantileModel(
             interval_s=header.interval_s,
-            steps=int(steps),
-            levels=_levels(header),
+            steps=steps,
+            levels=levels,
             finest=finest,
             features=header.features,
             feature_version=header.feature_version,
@@ -148,6 +174,18 @@ def load_quantiles(
             library=f"lightgbm {header.libraries['lightgbm']}",
         ),
     )
+
+
+def _is_network(header: Model) -> bool:
+    return header.purpose == QUANTILE and header.parameters.get("engine") == recurrent.NAME
+
+
+def _steps(header: Model) -> int:
+    """How far a model of quantiles looks. Raises ``model.damaged``."""
+    steps = header.parameters.get("steps", "")
+    if not (steps.isdecimal() and 0 < int(steps) <= Clock(header.interval_s).furthest):
+        raise _damaged("its parameters cannot be read")
+    return int(steps)
 
 
 def _levels(header: Model) -> tuple[str, ...]:

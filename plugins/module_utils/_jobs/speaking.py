@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Optional
 
 from .._core.clock import parse_utc
 from .._core.errors import HeadroomError
-from .._forecast.quantile_engine import FleetTrees, QuantileTrees
-from .._forecast.quantile_model import refusal
+from .._forecast.quantile_engine import FleetModels, ModelEngine, refusal
 from .._records.model import METRICS, QUANTILE, Key
 from .._store import models
 from .models import load_quantiles, loaded_speakers
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 def speaking(
     context: Context, request: Request, unique_ids: Sequence[str]
-) -> tuple[Optional[FleetTrees], tuple[str, ...]]:
+) -> tuple[Optional[FleetModels], tuple[str, ...]]:
     """The models for a request, None where there are none, and warnings. A model that is refused is no failure.
 
     Raises ``store.*``.
@@ -34,7 +33,7 @@ def speaking(
         versions = {
             metric: models.of(connection, Key(QUANTILE, metric, 0)) for metric in request.metrics if metric in METRICS
         }
-    engines: dict[str, QuantileTrees] = {}
+    engines: dict[str, ModelEngine] = {}
     of: dict[str, dict[str, str]] = {}
     warnings: list[str] = []
     for metric, known in versions.items():
@@ -44,10 +43,10 @@ def speaking(
             f"The model of quantiles {digest} for {metric} does not speak. {why}" for digest, why in refused.items()
         ]
         of[metric] = {unique_id: digest for unique_id, digest in said.items() if digest in engines}
-    return (FleetTrees(engines, of) if engines else None), tuple(warnings)
+    return (FleetModels(engines, of) if engines else None), tuple(warnings)
 
 
-def _engine(context: Context, request: Request, metric: str, digest: str) -> QuantileTrees:
+def _engine(context: Context, request: Request, metric: str, digest: str) -> ModelEngine:
     """Raises as ``load_quantiles``, and ``model.foreign`` for a model that is for something else."""
     loaded = load_quantiles(context.artifacts, digest, now=context.now)
     header, steps = loaded.header, (request.lead_s + request.horizon_s) // request.interval_s
@@ -64,4 +63,4 @@ def _engine(context: Context, request: Request, metric: str, digest: str) -> Qua
             f"The model cannot say what is asked for: {why}.",
             advice="Train one with model_train for the quantiles, the target and the interval of the forecast.",
         )
-    return QuantileTrees(loaded.quantiles, unseen=unseen)
+    return ModelEngine(loaded.quantiles, unseen=unseen)

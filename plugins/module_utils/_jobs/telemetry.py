@@ -202,7 +202,7 @@ def forecast_demand(
     seen = context.artifacts.get(Snapshot, snapshot)
     unique_ids = [vm.unique_id for vm in seen.vms]
     request.check(vms=len(unique_ids))
-    trees, refused = speaking(context, request, unique_ids) if trained else (None, ())
+    models, refused = speaking(context, request, unique_ids) if trained else (None, ())
     found = forecast(
         request,
         artifacts=context.artifacts,
@@ -210,7 +210,7 @@ def forecast_demand(
         unique_ids=unique_ids,
         series_digest=series,
         engines=engines_named(engines),
-        trees=trees,
+        models=models,
         snapshot=seen,
         outcomes=OutcomeRows(context, seen, request),
         workers=Workers(workers) if workers else None,

@@ -3,7 +3,7 @@
 """A trained model: what it foretells, what it was learnt from and with, and how it stands in the fleet.
 
 The record holds no time of making and no place of the data: the same rows, seed and libraries give the same digest.
-Trees are objects of their own, named by digest.
+Trees, or a network's weights, are objects of their own, named by digest.
 """
 
 from __future__ import annotations
@@ -46,7 +46,10 @@ class Day:
 
 @dataclass(frozen=True)
 class Model:
-    """The header; ``trees`` are digests of LightGBM's own text, "" of an outcome that was never seen."""
+    """The header; ``trees`` are digests of LightGBM's own text, "" of an outcome that was never seen.
+
+    Of a recurrent network ``trees`` is the digest of its weights, and the parameter ``engine`` says so.
+    """
 
     KIND: ClassVar[str] = "model"
     VERSION: ClassVar[int] = 1

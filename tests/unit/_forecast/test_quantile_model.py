@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast import quantile_model
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.engines import ENGINES
-from ansible_collections.headroom.fleet.plugins.module_utils._forecast.quantile_engine import QuantileTrees
+from ansible_collections.headroom.fleet.plugins.module_utils._forecast.quantile_engine import ModelEngine
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.quantile_features import (
     Clock,
     describe,
@@ -183,7 +183,7 @@ def test_the_features_have_names_and_no_unit(past):
 
 
 def test_the_engine_is_silent_about_days_it_was_trained_on(past, model):
-    engine = QuantileTrees(model, unseen=past.shape[1] - CUT)
+    engine = ModelEngine(model, unseen=past.shape[1] - CUT)
     value = engine.forecast(past, [CUT - 1, CUT, past.shape[1]], steps=2, levels=NUMBERS[1:], interval_s=INTERVAL_S)
     assert value.shape == (SOUND, 3, 2, 2)
     assert np.isnan(value[:, 0]).all()
@@ -191,7 +191,7 @@ def test_the_engine_is_silent_about_days_it_was_trained_on(past, model):
 
 
 def test_it_is_chosen_by_the_days_it_had_not_seen(past, model):
-    engines = (*ENGINES, QuantileTrees(model, unseen=past.shape[1] - CUT))
+    engines = (*ENGINES, ModelEngine(model, unseen=past.shape[1] - CUT))
     shape = Shape(interval_s=INTERVAL_S, lead=0, steps=STEPS, levels=NUMBERS)
     chosen = select(attempt(past, shape, engines=engines))
     trees = chosen.engine == len(engines) - 1
@@ -212,7 +212,7 @@ def test_a_model_says_what_it_cannot_speak_of(past, model, asked, why):
     whole = {"interval_s": INTERVAL_S, "steps": STEPS, "levels": NUMBERS.tolist(), **asked}
     said = refusal(model, **whole)
     assert (why in said) if why else said == ""
-    value = QuantileTrees(model, unseen=99).forecast(
+    value = ModelEngine(model, unseen=99).forecast(
         past, [past.shape[1]], **{**whole, "levels": np.array(whole["levels"])}
     )
     assert np.isnan(value).all() == bool(why)
@@ -226,7 +226,7 @@ def test_a_model_of_other_features_is_refused(model, monkeypatch):
 def test_without_the_library_the_engine_is_silent_and_says_why(past, model, monkeypatch):
     monkeypatch.setitem(sys.modules, "lightgbm", None)
     assert "lightgbm" in refusal(model, interval_s=INTERVAL_S, steps=1, levels=[0.5])
-    value = QuantileTrees(model, unseen=99).forecast(
+    value = ModelEngine(model, unseen=99).forecast(
         past, [past.shape[1]], steps=1, levels=NUMBERS, interval_s=INTERVAL_S
     )
     assert np.isnan(value).all()

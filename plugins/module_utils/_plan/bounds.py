@@ -5,14 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Callable
 
 from .._core.errors import HeadroomError
 from .._core.needs import needs
 from .._policy.kinds import normal_quantile
 from .._records.forecast import COLUMNS, Forecast
-from .._records.plan import Service
 
 NO_VALUE = -1  # the table has no row
 BAD_VALUE = -2  # a row is not a number, negative, or too large to be one
@@ -29,8 +28,6 @@ class Bounds:
 
     positions: dict[str, int]  # unique_id -> index
     uppers: dict[tuple[str, str], list[int]]  # (metric, quantile) -> by index
-    # (unique_id, resource or limit) -> its cheapest size, where an outcome model spoke
-    services: dict[tuple[str, str], Service] = field(default_factory=dict)
 
     def upper(self, unique_id: str, *, metric: str, quantile: str) -> int:
         """The bound of one VM."""

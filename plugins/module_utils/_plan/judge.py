@@ -6,14 +6,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Optional, Union
+from typing import Optional, Protocol, Union
 
 from .._policy.settings import MODE_IGNORE, MODE_RECOMMEND, Settings
 from .._policy.sizing import SizingPolicy
-from .._records.forecast import Choice
 from .._records.plan import REFUSED, STAY, Decision
-from .._records.vm import LIMITS, MEMORY_MIB, RESOURCES, SHRINK, VM
-from .bounds import Bounds
+from .._records.vm import LIMITS, RESOURCES, SHRINK, VM
 from .capacity import Ledger
 from .constraints import (
     Against,
@@ -29,11 +27,17 @@ from .constraints import (
 )
 from .layers import Layer, brought_down, limit_layer, size_layer
 from .order import Proposal
-from .pressure import pressed
 from .state import PlanState
-from .target import DEMANDS, Clock, Wanted, wanted_size
+from .target import DEMANDS, Wanted
 
 DEMOTED = "demoted"  # code of an act that is only recommended, for its VM's forecasts did not earn more
+
+
+class Source(Protocol):
+    """Where what is wanted comes from."""
+
+    def wanted(self, vm: VM, layer: Layer, settings: Settings, *, granule: int) -> Wanted:
+        """What is wanted of a layer, and what says so; ``granule``: what every size is a multiple of."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,9 @@ class Judge:
     policy: SizingPolicy
     state: PlanState
     now: datetime
-    clock: Clock
     calendar: Calendar
     ledger: Ledger
-    bounds: Bounds
-    choices: dict[tuple[str, str], Choice]  # by (unique_id, metric)
+    source: Source
 
     def decide(self, vm: VM, *, first: int) -> list[Union[Decision, Proposal]]:
         """One answer per resource and planned limit; ``first``: the index of the first decision in the plan."""
@@ -73,35 +75,16 @@ class Judge:
     ) -> Union[Decision, Proposal]:
         resource = layer.resource
         granule = common_granule(vm, resource, layer.sizing)
-        wanted, upper = self.wish(vm, layer, settings, granule=granule)
-        wanted = brought_down(layer, wanted)
+        wanted = brought_down(layer, self.source.wanted(vm, layer, settings, granule=granule))
         if whole is not None:
-            return _stay(vm, resource, wanted, upper, whole)
+            return _stay(vm, resource, wanted, whole)
         if not wanted.direction:
-            return _stay(vm, resource, wanted, upper, Against(wanted.code, wanted.reason, wanted.line, refused=False))
-        found = self._propose(vm, layer, settings, wanted=wanted, granule=granule, upper=upper, index=index)
-        return found if isinstance(found, Proposal) else _stay(vm, resource, wanted, upper, found)
-
-    def wish(self, vm: VM, layer: Layer, settings: Settings, *, granule: int) -> tuple[Wanted, int]:
-        """What is wanted of a layer, and the demand that says so in the metric's unit; below 0: none is known."""
-        metric = DEMANDS[layer.resource].metric
-        upper = self.bounds.upper(vm.unique_id, metric=metric, quantile=layer.sizing.quantile)
-        wanted = wanted_size(
-            layer.resource,
-            size=layer.size,
-            granule=granule,
-            upper=upper,
-            choice=self.choices.get((vm.unique_id, metric)),
-            sizing=layer.sizing,
-            settings=settings,
-            clock=self.clock,
-            service=self.bounds.services.get((vm.unique_id, layer.resource)),
-            short=pressed(self.state.pressures, vm.unique_id, settings) if layer.resource == MEMORY_MIB else None,
-        )
-        return wanted, upper
+            return _stay(vm, resource, wanted, Against(wanted.code, wanted.reason, wanted.line, refused=False))
+        found = self._propose(vm, layer, settings, wanted=wanted, granule=granule, index=index)
+        return found if isinstance(found, Proposal) else _stay(vm, resource, wanted, found)
 
     def _propose(
-        self, vm: VM, layer: Layer, settings: Settings, *, wanted: Wanted, granule: int, upper: int, index: int
+        self, vm: VM, layer: Layer, settings: Settings, *, wanted: Wanted, granule: int, index: int
     ) -> Union[Proposal, Against]:
         """Take the first thing that speaks against the act, else propose it."""
         direction, resource, size, sizing = wanted.direction, layer.resource, layer.size, layer.sizing
@@ -139,8 +122,7 @@ class Judge:
             capability=landing.capability,
             granule=granule,
             size_after=landing.size,
-            size_wanted=wanted.size,
-            upper=upper,
+            wanted=wanted,
             opening=opening,
             reason="; ".join(part for part in (wanted.reason, step, landing.note, demoted) if part),
             line=sizing.lines[f"step_limit.{direction}"] if limited else wanted.line,
@@ -152,18 +134,32 @@ class Judge:
 
 def decision_of(one: Proposal, *, verdict: str, code: str, reason: str, line: int, action_id: str = "") -> Decision:
     """Return the decision that a proposal came to."""
+    return _decision(
+        one.vm, one.resource, one.wanted, verdict=verdict, code=code, reason=reason, line=line, action_id=action_id
+    )
+
+
+def _stay(vm: VM, resource: str, wanted: Wanted, why: Against) -> Decision:
+    verdict = REFUSED if why.refused else STAY
+    return _decision(vm, resource, wanted, verdict=verdict, code=why.code, reason=why.reason, line=why.line)
+
+
+def _decision(
+    vm: VM, resource: str, wanted: Wanted, *, verdict: str, code: str, reason: str, line: int, action_id: str = ""
+) -> Decision:
     return Decision(
-        unique_id=one.vm.unique_id,
-        vm_name=one.vm.name,
-        resource=one.resource,
+        unique_id=vm.unique_id,
+        vm_name=vm.name,
+        resource=resource,
         verdict=verdict,
         code=code,
         reason=reason,
         policy_line=line,
-        size_now=one.size,
-        size_wanted=one.size_wanted,
-        upper=one.upper,
+        size_now=vm.has(resource),
+        size_wanted=wanted.size,
+        upper=wanted.upper if wanted.upper >= 0 else None,
         action_id=action_id,
+        service=wanted.service,
     )
 
 
@@ -173,18 +169,3 @@ def _after_limit(size: Proposal, limit: Union[Decision, Proposal], index: int) -
         return replace(size, after=(index,))
     reason = f"{size.reason}; its limit must come down first, but {limit.reason}"
     return decision_of(size, verdict=limit.verdict, code="limit_first", reason=reason, line=limit.policy_line)
-
-
-def _stay(vm: VM, resource: str, wanted: Wanted, upper: int, why: Against) -> Decision:
-    return Decision(
-        unique_id=vm.unique_id,
-        vm_name=vm.name,
-        resource=resource,
-        verdict=REFUSED if why.refused else STAY,
-        code=why.code,
-        reason=why.reason,
-        policy_line=why.line,
-        size_now=vm.has(resource),
-        size_wanted=wanted.size,
-        upper=upper if upper >= 0 else None,
-    )

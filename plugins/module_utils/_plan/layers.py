@@ -50,4 +50,4 @@ def brought_down(layer: Layer, wanted: Wanted) -> Wanted:
         return wanted
     demand = DEMANDS[layer.resource]
     reason = f"its {LIMITS[layer.resource].size} shrink: a limit of {demand.size(layer.size)} would lie above them"
-    return Wanted(layer.above, SHRINK, SHRINK, reason, 0)
+    return wanted._replace(size=layer.above, direction=SHRINK, code=SHRINK, reason=reason, line=0)

@@ -17,7 +17,7 @@ from .._policy.settings import MODE_RECOMMEND, MODES, Settings
 from .._records.vm import GROW, MEMORY_MIB, RESOURCES, SHRINK, VCPUS, VM, Capability
 from .capacity import Ledger
 from .constraints import Against, Opening, against_small_change
-from .target import DEMANDS
+from .target import DEMANDS, Wanted
 
 MIB_PER_GIB = 1024
 
@@ -34,8 +34,7 @@ class Proposal:
     capability: Capability
     granule: int
     size_after: int
-    size_wanted: int
-    upper: int
+    wanted: Wanted
     opening: Opening
     reason: str
     line: int
@@ -52,7 +51,7 @@ class Proposal:
     @property
     def pressure_ppm(self) -> int:
         """Demand as a share of what the VM has."""
-        return self.upper * PPM // max(1, self.size * DEMANDS[self.resource].per_unit)
+        return self.wanted.upper * PPM // max(1, self.size * DEMANDS[self.resource].per_unit)
 
     @property
     def saving(self) -> int:

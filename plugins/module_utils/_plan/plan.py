@@ -4,30 +4,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import PurePath
 from typing import Any, Optional, Union
 
-from .._core.clock import format_utc, parse_utc
+from .._core.clock import parse_utc
 from .._core.errors import HeadroomError
-from .._policy.settings import MODES
+from .._policy.settings import MODES, Settings
 from .._policy.sizing import SizingPolicy
-from .._records.action import Action, Change, Inverse
-from .._records.forecast import TARGET_MEAN, Forecast
+from .._records.forecast import TARGET_MEAN, Choice, Forecast
 from .._records.outcomes import Outcomes
-from .._records.plan import ACT, PURPOSE_SIZE, REFUSED, Decision, Plan
+from .._records.plan import PURPOSE_SIZE, REFUSED, Decision, Plan
 from .._records.snapshot import Snapshot
-from .._records.vm import RESOURCES, VM
+from .._records.vm import MEMORY_MIB, RESOURCES, VM
 from .bounds import NO_VALUE, OVER_VALUE, Bounds, no_bounds, reduce_bounds
 from .capacity import Ledger
 from .constraints import Calendar
-from .judge import Judge, decision_of
-from .order import Placed, Proposal, arrange
-from .outcomes import services
+from .judge import Judge
+from .layers import Layer
+from .order import Proposal
+from .outcomes import Services, services
+from .pressure import pressed
 from .state import PlanState
-from .target import DEMANDS, Clock
+from .target import DEMANDS, Clock, Wanted, wanted_size
+from .written import settled, written
 
 MAX_NAMED = 5  # VMs or gaps named in one warning
 
@@ -56,7 +57,6 @@ def make_plan(
             "scope.empty", "The plan's scope is empty.", advice="Name at least one VM, or leave the limit away."
         )
     ids = sorted(set(scope))
-    until = now + timedelta(hours=policy.expires_hours)
     known = {vm.unique_id: vm for vm in snapshot.vms}
     vms = [known[one] for one in ids if one in known]
     by_price, notes = services(outcomes, vms=vms, policy=policy, leads_ms=state.leads_ms) if outcomes else ({}, ())
@@ -64,100 +64,64 @@ def make_plan(
         policy=policy,
         state=state,
         now=now,
-        clock=Clock(now),
-        calendar=Calendar(now=now, until=until),
+        calendar=Calendar(now=now, until=policy.until(now)),
         ledger=Ledger(snapshot, policy),
-        bounds=replace(_bounds(ids, forecast=forecast, table=table, policy=policy, now=now), services=by_price),
-        choices={(choice.unique_id, choice.metric): choice for choice in forecast.choices} if forecast else {},
+        source=Foreseen(
+            bounds=_bounds(ids, forecast=forecast, table=table, policy=policy, now=now),
+            choices={(choice.unique_id, choice.metric): choice for choice in forecast.choices} if forecast else {},
+            services=by_price,
+            pressures=state.pressures,
+            clock=Clock(now),
+        ),
     )
     answers: list[Union[Decision, Proposal]] = []
     for unique_id in ids:
         vm = known.get(unique_id)
         answers.extend(judge.decide(vm, first=len(answers)) if vm else _not_seen(unique_id, snapshot))
     actions, decisions = settled(answers, judge.ledger)
-    return Plan(
-        made_at=format_utc(now),
-        expires_at=format_utc(until),
+    return written(
+        PURPOSE_SIZE,
+        actions,
+        decisions,
         scope=tuple(ids),
-        purpose=PURPOSE_SIZE,
-        policy=policy_digest,
-        snapshot=snapshot_digest,
-        forecast=forecast_digest if forecast else "",
-        budget=policy.budget,
-        actions=actions,
-        decisions=tuple(
-            replace(one, service=by_price[one.unique_id, one.resource])
-            if (one.unique_id, one.resource) in by_price
-            else one
-            for one in decisions
-        ),
-        warnings=(*_warnings(snapshot, forecast, judge, vms), *notes),
-        ha_reserve_hosts=judge.ledger.reserves,
-        policy_name=PurePath(policy.name).name,
+        policy=policy,
+        ledger=judge.ledger,
+        now=now,
+        snapshot_digest=snapshot_digest,
+        policy_digest=policy_digest,
+        forecast_digest=forecast_digest if forecast else "",
+        warnings=(*_warnings(snapshot, forecast, judge.ledger, vms), *notes),
     )
 
 
-def settled(
-    answers: Sequence[Union[Decision, Proposal]], ledger: Ledger
-) -> tuple[tuple[Action, ...], tuple[Decision, ...]]:
-    """Give out the room: the acts in the order of the plan, and what each answer came to."""
-    placed, refused = arrange([one for one in answers if isinstance(one, Proposal)], ledger)
-    actions = build_actions(placed)
-    acts = {one.proposal.decision: (one, action) for one, action in zip(placed, actions)}
+@dataclass(frozen=True)
+class Foreseen:
+    """What is wanted by forecast."""
 
-    def settle(index: int, answer: Union[Decision, Proposal]) -> Decision:
-        if isinstance(answer, Decision):
-            return answer
-        if index in refused:
-            why = refused[index]
-            return decision_of(answer, verdict=REFUSED, code=why.code, reason=why.reason, line=why.line)
-        one, action = acts[index]
-        return decision_of(
-            answer, verdict=ACT, code=answer.code, reason=one.reason, line=answer.line, action_id=action.action_id
+    bounds: Bounds
+    choices: dict[tuple[str, str], Choice]  # by (unique_id, metric)
+    services: Services
+    pressures: Optional[dict[str, dict[str, float]]]  # of ``PlanState``
+    clock: Clock
+
+    def wanted(self, vm: VM, layer: Layer, settings: Settings, *, granule: int) -> Wanted:
+        """See Source."""
+        metric = DEMANDS[layer.resource].metric
+        upper = self.bounds.upper(vm.unique_id, metric=metric, quantile=layer.sizing.quantile)
+        service = self.services.get((vm.unique_id, layer.resource))
+        found = wanted_size(
+            layer.resource,
+            size=layer.size,
+            granule=granule,
+            upper=upper,
+            choice=self.choices.get((vm.unique_id, metric)),
+            sizing=layer.sizing,
+            settings=settings,
+            clock=self.clock,
+            service=service,
+            short=pressed(self.pressures, vm.unique_id, settings) if layer.resource == MEMORY_MIB else None,
         )
-
-    return actions, tuple(settle(index, answer) for index, answer in enumerate(answers))
-
-
-def build_actions(placed: Sequence[Placed]) -> tuple[Action, ...]:
-    """Number the acts in the order of the plan and write each out."""
-    width = max(4, len(str(len(placed))))
-    names = [f"a{number:0{width}}" for number in range(1, len(placed) + 1)]
-    return tuple(
-        _action(one, action_id=name, after=tuple(names[position] for position in one.after))
-        for one, name in zip(placed, names)
-    )
-
-
-def _action(placed: Placed, *, action_id: str, after: tuple[str, ...]) -> Action:
-    one, vm, capability = placed.proposal, placed.proposal.vm, placed.proposal.capability
-    return Action(
-        action_id=action_id,
-        unique_id=vm.unique_id,
-        vm_name=vm.name,
-        endpoint=vm.endpoint,
-        host_id=vm.host_id,
-        host_set=vm.host_set,
-        tenant=vm.tenant,
-        operation=capability.operation,
-        resource=one.resource,
-        direction=one.direction,
-        mode=one.mode,
-        size_before=one.size,
-        size_after=placed.size_after,
-        changes=tuple(
-            Change(field=name, before=vm.fields[name], after=vm.field_value(one.resource, placed.size_after))
-            for name in capability.fields
-        ),
-        generation=vm.generation,
-        inverse=Inverse(operation=capability.operation, when=capability.inverse),
-        restart=capability.restart,
-        reason=placed.reason,
-        after=after,
-        not_before=one.opening.not_before,
-        not_after=one.opening.not_after,
-        lead_ms=one.lead_ms,
-    )
+        return found._replace(upper=upper, service=service)
 
 
 def _bounds(
@@ -193,8 +157,8 @@ def _not_seen(unique_id: str, snapshot: Snapshot) -> list[Decision]:
     ]
 
 
-def _warnings(snapshot: Snapshot, forecast: Optional[Forecast], judge: Judge, vms: list[VM]) -> tuple[str, ...]:
-    found = list(judge.ledger.warnings)
+def _warnings(snapshot: Snapshot, forecast: Optional[Forecast], ledger: Ledger, vms: list[VM]) -> tuple[str, ...]:
+    found = list(ledger.warnings)
     if forecast and forecast.target == TARGET_MEAN:
         found.append("the forecast is of means: peaks inside an interval are not in it")
     strange = [vm.name for vm in vms if vm.mode is not None and vm.mode not in MODES]

@@ -9,11 +9,9 @@ restart, the class of inverse, NUMA, room and reserve. What cannot be done exact
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from pathlib import PurePath
+from datetime import datetime
 from typing import Optional, Union
 
-from .._core.clock import format_utc
 from .._core.errors import HeadroomError, RefusedError
 from .._policy.settings import MODE_APPROVE, MODE_IGNORE, Settings
 from .._policy.sizing import SizingPolicy
@@ -24,9 +22,10 @@ from .capacity import Ledger
 from .constraints import Against, Calendar, against_numa, against_vm, choose, common_granule, effective_mode
 from .judge import decision_of
 from .order import Proposal, arrange
-from .plan import build_actions
 from .settings import NOTHING_ASKED, Asked, plan_settings
 from .state import PlanState
+from .target import Wanted
+from .written import build_actions, written
 
 
 def make_resize(
@@ -55,12 +54,11 @@ def make_resize(
         raise HeadroomError(
             "resize.vm_unknown", f"There is no VM {unique_id} in the snapshot.", advice="Look at the inventory."
         )
-    until = now + timedelta(hours=policy.expires_hours)
     settings = policy.effective(vm)
     whole = against_vm(vm, settings, state)
     if whole is not None:
         raise _refusal(vm, whole)
-    ledger, calendar = Ledger(snapshot, policy), Calendar(now=now, until=until)
+    ledger, calendar = Ledger(snapshot, policy), Calendar(now=now, until=policy.until(now))
     answers = [
         _propose(vm, resource, goals[resource], settings, ledger=ledger, calendar=calendar, index=index)
         for index, resource in enumerate(one for one in RESOURCES if one in goals)
@@ -76,30 +74,23 @@ def make_resize(
     if isinstance(set_to, Against):
         raise _refusal(vm, set_to)
     ids = {one.proposal.decision: action.action_id for one, action in zip(placed, actions)}
-    return Plan(
-        made_at=format_utc(now),
-        expires_at=format_utc(until),
+    decided = tuple(
+        one
+        if isinstance(one, Decision)
+        else decision_of(one, verdict=ACT, code=one.direction, reason=one.reason, line=0, action_id=ids[one.decision])
+        for one in answers
+    )
+    return written(
+        PURPOSE_RESIZE,
+        (*actions, *set_to.actions),
+        (*decided, *set_to.decisions),
         scope=(unique_id,),
-        purpose=PURPOSE_RESIZE,
-        policy=policy_digest,
-        snapshot=snapshot_digest,
-        forecast="",
-        budget=policy.budget,
-        actions=(*actions, *set_to.actions),
-        decisions=(
-            *(
-                one
-                if isinstance(one, Decision)
-                else decision_of(
-                    one, verdict=ACT, code=one.direction, reason=one.reason, line=0, action_id=ids[one.decision]
-                )
-                for one in answers
-            ),
-            *set_to.decisions,
-        ),
-        warnings=tuple(ledger.warnings),
-        ha_reserve_hosts=ledger.reserves,
-        policy_name=PurePath(policy.name).name,
+        policy=policy,
+        ledger=ledger,
+        now=now,
+        snapshot_digest=snapshot_digest,
+        policy_digest=policy_digest,
+        warnings=ledger.warnings,
     )
 
 
@@ -150,6 +141,7 @@ def _propose(
         raise _refusal(vm, Against("inexact", landing.note))
     if isinstance(opening, Against):
         raise _refusal(vm, opening)
+    reason = f"a person asked for {goal}, it has {size}"
     return Proposal(
         vm=vm,
         settings=settings,
@@ -159,10 +151,9 @@ def _propose(
         capability=landing.capability,
         granule=common_granule(vm, resource, sizing),
         size_after=goal,
-        size_wanted=goal,
-        upper=-1,
+        wanted=Wanted(goal, direction, direction, reason, 0),
         opening=opening,
-        reason=f"a person asked for {goal}, it has {size}",
+        reason=reason,
         line=0,
         decision=index,
         code=direction,

@@ -66,6 +66,9 @@ _NO_BOUND = {
 }
 
 
+NOT_KNOWN = -1  # of a bound
+
+
 class Wanted(NamedTuple):
     """The size wanted; ``direction`` "" with a code that says why the VM stays as it is."""
 
@@ -74,6 +77,8 @@ class Wanted(NamedTuple):
     code: str
     reason: str
     line: int
+    upper: int = NOT_KNOWN  # demand that says so, in the metric's unit; below 0: none is known
+    service: Optional[Service] = None  # the cheapest size, where an outcome model spoke
 
 
 @dataclass(frozen=True)

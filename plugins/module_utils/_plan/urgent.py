@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from pathlib import PurePath
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Union
 
-from .._core.clock import format_utc
 from .._core.needs import needs
 from .._core.units import ceil_div
 from .._policy.settings import SECTIONS, Settings
@@ -24,42 +22,42 @@ from .._policy.sizing import SizingPolicy
 from .._records.plan import PURPOSE_GUARD, Decision, Plan
 from .._records.snapshot import Snapshot
 from .._records.vm import GROW, LIMITS, RESOURCES, VM
-from .bounds import Bounds
 from .capacity import Ledger
 from .constraints import Calendar
 from .guard import GuardRule, grown
 from .judge import Judge
 from .layers import Layer, limit_layer, size_layer
 from .order import Proposal
-from .plan import settled
 from .signals import Reading, Want, wants
 from .state import PlanState
-from .target import DEMANDS, SECONDS_PER_MINUTE, Clock, Wanted, up
+from .target import DEMANDS, SECONDS_PER_MINUTE, Wanted, up
+from .written import settled, written
 
 Readings = Mapping[str, Mapping[str, Reading]]  # unique_id -> metric -> its newest interval
 Peaks = Mapping[tuple[str, str], float]  # (unique_id, metric) -> largest value of the last day
-NOT_KNOWN = -1
 
 
 @dataclass(frozen=True)
-class GuardJudge(Judge):
-    """A judge that wants what is short now to grow, and nothing else."""
+class Short:
+    """What is wanted by the newest telemetry: that what is short grows, and nothing else."""
 
-    readings: Readings = field(default_factory=dict)
-    peaks: Peaks = field(default_factory=dict)
+    readings: Readings
+    peaks: Peaks
+    last_acts: Mapping[tuple[str, str], tuple[str, int]]  # of ``PlanState``
+    now: datetime
 
-    def wish(self, vm: VM, layer: Layer, settings: Settings, *, granule: int) -> tuple[Wanted, int]:
-        """What is wanted of a layer, and the use that says so in the metric's unit; below 0: none is known."""
+    def wanted(self, vm: VM, layer: Layer, settings: Settings, *, granule: int) -> Wanted:
+        """See Source; the upper bound is the use of the last day."""
         demand = DEMANDS[layer.resource]
         line = settings.lines[f"guard.{SECTIONS[layer.resource][0]}"]
         stay = Wanted(layer.size, "", "no_signal", "nothing tells that it is short of it", 0)
         if not settings.guard.grows[layer.resource]:
-            return stay._replace(code="guard_none", reason="the policy leaves it to the plans", line=line), NOT_KNOWN
+            return stay._replace(code="guard_none", reason="the policy leaves it to the plans", line=line)
         found = self.wants(vm, layer, settings)
         peak = max(self.peaks.get((vm.unique_id, demand.metric), 0.0), _use(self.readings[vm.unique_id], demand.metric))
+        stay = stay._replace(upper=_whole(peak))
         if not found:
-            return stay, _whole(peak)
-        first = found[0].signal
+            return stay
         has, rule = layer.size * demand.per_unit, _rule(settings, layer.resource)
         with needs("numpy"):
             import numpy as np
@@ -71,20 +69,19 @@ class GuardJudge(Judge):
         reason = f"{told}; it has {demand.size(layer.size)} and used {demand.amount(_whole(peak))} at most in a day"
         if ceiling <= layer.size:
             reason = f"{reason}; the policy's maximum is {layer.sizing.maximum}"
-            return Wanted(layer.size, "", "policy_maximum", reason, layer.sizing.lines["maximum"]), _whole(peak)
-        threshold = first.setting or "memory_jump_mib"
-        return Wanted(min(size, ceiling), GROW, GROW, reason, settings.lines[f"guard.{threshold}"]), _whole(peak)
+            return stay._replace(code="policy_maximum", reason=reason, line=layer.sizing.lines["maximum"])
+        line = settings.lines[f"guard.{found[0].signal.setting or 'memory_jump_mib'}"]
+        return stay._replace(size=min(size, ceiling), direction=GROW, code=GROW, reason=reason, line=line)
 
     def wants(self, vm: VM, layer: Layer, settings: Settings) -> list[Want]:
         """The signals that a layer gives: fresh ones, that began after the last act on it."""
         fresh_ms = round(self.now.timestamp() * 1000) - settings.guard.freshness_minutes * SECONDS_PER_MINUTE * 1000
-        acted_ms = self.state.last_acts.get((vm.unique_id, layer.resource), ("", 0))[1]
+        acted_ms = self.last_acts.get((vm.unique_id, layer.resource), ("", 0))[1]
         since_ms = max(fresh_ms, acted_ms)
         return wants(vm, layer, settings.guard, self.readings[vm.unique_id], since_ms=since_ms)
 
-    def is_short(self, vm: VM) -> bool:
+    def tells_of(self, vm: VM, settings: Settings) -> bool:
         """Whether any layer that the guard may let grow gives a signal."""
-        settings = self.policy.effective(vm)
         layers = [
             *(size_layer(vm, resource, settings) for resource in RESOURCES),
             *(limit_layer(vm, limit, settings, size_after=vm.has(limited.size)) for limit, limited in LIMITS.items()),
@@ -112,38 +109,31 @@ def make_guard(
 
     The plan's scope are the VMs that it decides about. Raises ``policy.*``.
     """
-    until = now + timedelta(hours=policy.expires_hours)
-    judge = GuardJudge(
+    source = Short(readings=readings, peaks=peaks, last_acts=state.last_acts, now=now)
+    judge = Judge(
         policy=policy,
         state=replace(state, demoted={}),  # a forecast that does badly has no part in it
         now=now,
-        clock=Clock(now),
-        calendar=Calendar(now=now, until=until),
+        calendar=Calendar(now=now, until=policy.until(now)),
         ledger=Ledger(snapshot, policy),
-        bounds=Bounds({}, {}),
-        choices={},
-        readings=readings,
-        peaks=peaks,
+        source=source,
     )
-    short = sorted((vm for vm in suspects if judge.is_short(vm)), key=lambda vm: vm.unique_id)
+    short = sorted((vm for vm in suspects if source.tells_of(vm, policy.effective(vm))), key=lambda vm: vm.unique_id)
     answers: list[Union[Decision, Proposal]] = []
     for vm in short:
         answers.extend(judge.decide(vm, first=len(answers)))
     actions, decisions = settled(answers, judge.ledger)
-    return Plan(
-        made_at=format_utc(now),
-        expires_at=format_utc(until),
+    return written(
+        PURPOSE_GUARD,
+        actions,
+        decisions,
         scope=tuple(vm.unique_id for vm in short),
-        purpose=PURPOSE_GUARD,
-        policy=policy_digest,
-        snapshot=snapshot_digest,
-        forecast="",
-        budget=policy.budget,
-        actions=actions,
-        decisions=decisions,
-        warnings=tuple(judge.ledger.warnings) if actions else (),
-        ha_reserve_hosts=judge.ledger.reserves,
-        policy_name=PurePath(policy.name).name,
+        policy=policy,
+        ledger=judge.ledger,
+        now=now,
+        snapshot_digest=snapshot_digest,
+        policy_digest=policy_digest,
+        warnings=judge.ledger.warnings if actions else (),
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fnmatch
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Optional, Union
 
@@ -75,6 +76,10 @@ class SizingPolicy:
                 flat.update(self.rules[index].settings)
             self._known[fitting] = build_settings(flat, name=self.name)
         return self._known[fitting]
+
+    def until(self, now: datetime) -> datetime:
+        """When a plan that is made now expires."""
+        return now + timedelta(hours=self.expires_hours)
 
     def reserve_of(self, host_set: str) -> Reserve:
         """Return the reserve that this host set keeps."""

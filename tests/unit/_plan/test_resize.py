@@ -52,6 +52,7 @@ def test_both_sizes_at_once_and_only_what_differs() -> None:
     same = resize(vcpus=4, memory_mib=2048)
     assert [one.resource for one in same.actions] == [MEMORY_MIB]
     assert [one.code for one in same.decisions] == ["already_done", "grow"]
+    assert [one.upper for one in same.decisions] == [None, None]  # no forecast was asked
     assert resize(vcpus=4).actions == ()
 
 

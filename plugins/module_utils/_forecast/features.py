@@ -9,15 +9,16 @@ serves VMs of every size.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Optional, TypeVar, Union
+from functools import lru_cache, reduce
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, TypeVar, Union
 
 from .._core.needs import needs
 from .._records.candidates import COUNT, Ladder
 from .._records.series import DAY_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import numpy as np
     import numpy.typing as npt
@@ -38,6 +39,8 @@ SLOT_DAYS = (1, 2, 3, 7)  # the same hour, so many days ago
 NEAR_LOG, FAR_LOG = 5.0, -6.0  # levels beyond exp of these, over the candidate, are all the same
 ALIKE = 1  # moments are, where they stood at most so many rungs of the ladder apart
 LEAST_LEVEL = 1e-4  # of capacity: below, demand is nothing
+WORD = 8  # bytes
+MOST_WORDS = 255  # of flags, to add up
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,11 @@ class Moment:
 
 
 def describe(moment: Moment, ladder: Ladder) -> tuple[tuple[str, ...], Floats]:
-    """Names [F] and values [V, K, F] for all candidates of the ladder."""
+    """Names [F] and values [V, K, F] for all candidates of the ladder; in memory the candidates come first."""
     with needs("numpy"):
         import numpy as np
-    shape = (len(moment.capacity), COUNT)
     found = [*_exceedances(moment, ladder), *_levels(moment, ladder), *_calendar(moment, ladder)]
-    values = np.empty((*shape, len(found)), dtype=np.float32)
+    values = np.empty((COUNT, len(moment.capacity), len(found)), dtype=np.float32).transpose(1, 0, 2)
     for place, (_name, column) in enumerate(found):
         values[:, :, place] = column
     return tuple(name for name, _column in found), values
@@ -99,28 +101,45 @@ def _exceedances(moment: Moment, ladder: Ladder) -> Iterator[Feature]:
     exceeded = ladder.exceeded(demand)
     hourly = _sliding(exceeded, hour)
     peaks = hourly[:, ::hour]
-    above = {0: np.zeros((len(demand), COUNT))}
-    for newer, hours in zip((0, *WINDOWS_H), WINDOWS_H):
-        end = exceeded.shape[1] - newer * hour
-        above[hours] = above[newer] + _above(exceeded[:, -hours * hour : end])
-        yield f"exceeded_{hours}h", np.log1p(2000 * above[hours] / (hours * hour))
-    yield "exceeded_hours_24h", _above(peaks[:, -24:])
-    yield "exceeded_hours_7d", np.log1p(_above(peaks))
     landing = demand.shape[1] + moment.lead
     slots = np.stack([_slot(exceeded, landing - days * day, hour) for days in range(1, PAST_DAYS + 1)], axis=1)
-    yield "exceeded_slots_3d", _above(slots[:, :3])
-    yield "exceeded_slots_7d", _above(slots)
     # A burst begins where a candidate is exceeded that was not exceeded just before.
     again = np.minimum(exceeded[:, 1:], exceeded[:, :-1])
-    again_24h = _above(again[:, -day + 1 :])
-    again_7d = again_24h + _above(again[:, : -day + 1])
-    yield "onsets_7d", np.log1p(above[24 * PAST_DAYS] - _above(exceeded[:, :1]) - again_7d)
-    yield "onsets_24h", np.log1p(above[24] - _above(exceeded[:, -day : -day + 1]) - again_24h)
-    yield "since_exceeded", np.log1p(_since(exceeded, peaks, hour))
-    for name, share, count in _recurrences(exceeded, hourly, moment):
-        yield f"recurs_{name}", share
-        yield f"alike_{name}", np.log1p(count)[:, None]
-    excess = _excess(demand[:, -day:], exceeded[:, -day:], above[24], ladder)
+    alike, after = _recurrences(exceeded, hourly, moment)
+    windows = dict(zip(WINDOWS_H, (0, *WINDOWS_H)))  # each without the one before
+    end = exceeded.shape[1]
+    above = _above(
+        {
+            **{f"{hours}h": exceeded[:, end - hours * hour : end - newer * hour] for hours, newer in windows.items()},
+            "hours_24h": peaks[:, -24:],
+            "hours_7d": peaks,
+            "slots_3d": slots[:, :3],
+            "slots_7d": slots,
+            "first_7d": exceeded[:, :1],
+            "first_24h": exceeded[:, -day : -day + 1],
+            "again_24h": again[:, -day + 1 :],
+            "again_7d": again[:, : -day + 1],
+            "hours_since": np.maximum.accumulate(peaks[:, ::-1], axis=1),
+            **{f"after_{name}": after * flags.view(np.uint8) for name, flags in alike.items()},
+        },
+        COUNT,
+    )
+    for hours, newer in windows.items():
+        above[f"{hours}h"] += above[f"{newer}h"] if newer else 0
+        yield f"exceeded_{hours}h", np.log1p(2000 * above[f"{hours}h"] / (hours * hour))
+    yield "exceeded_hours_24h", above["hours_24h"]
+    yield "exceeded_hours_7d", np.log1p(above["hours_7d"])
+    yield "exceeded_slots_3d", above["slots_3d"]
+    yield "exceeded_slots_7d", above["slots_7d"]
+    again_7d = above["again_24h"] + above["again_7d"]
+    yield "onsets_7d", np.log1p(above[f"{24 * PAST_DAYS}h"] - above["first_7d"] - again_7d)
+    yield "onsets_24h", np.log1p(above["24h"] - above["first_24h"] - above["again_24h"])
+    yield "since_exceeded", np.log1p(_since(exceeded, peaks.shape[1] - above["hours_since"], hour))
+    counts = _above(alike, 1)
+    for name in alike:
+        yield f"recurs_{name}", above[f"after_{name}"] / (counts[name] + 1.0)
+        yield f"alike_{name}", np.log1p(counts[name])
+    excess = _excess(demand[:, -day:], exceeded[:, -day:], above["24h"], ladder)
     yield "excess_24h", np.log(excess / ladder.sizes + LEAST_LEVEL)
 
 
@@ -134,7 +153,7 @@ def _levels(moment: Moment, ladder: Ladder) -> Iterator[Feature]:
     landing = demand.shape[1] + moment.lead
     ordered = np.sort(newest, axis=1)
     wide = [_slot(demand, landing - days * day - hour // 2, 2 * hour) for days in range(1, PAST_DAYS)]
-    peaks = _sliding(demand, hour)[:, ::hour]
+    peaks = _blocks(demand, hour)
     change = np.abs(np.diff(newest, axis=1))
     levels = {
         **{f"slot_{days}d": _slot(demand, landing - days * day, hour) for days in SLOT_DAYS},
@@ -174,44 +193,63 @@ def _calendar(moment: Moment, ladder: Ladder) -> Iterator[Feature]:
     yield "sine_of_day", np.full(shape, np.sin(angle))
     yield "cosine_of_day", np.full(shape, np.cos(angle))
     yield "weekday", np.full(shape, (moment.weekday + landing // day) % 7)
-    for hours in WINDOWS_H:
-        yield f"saturated_{hours}h", np.log1p(moment.saturated[:, -hours * hour :].sum(axis=1))[:, None]
+    saturated = _above({f"{hours}h": moment.saturated[:, -hours * hour :] for hours in WINDOWS_H}, 1)
+    for name, count in saturated.items():
+        yield f"saturated_{name}", np.log1p(count)
 
 
-def _above(exceeded: Bins) -> Doubles:
-    """How many of the values [V, T], given as the number of candidates they exceed, exceed each candidate: [V, K]."""
-    return _suffix(_counted(exceeded, COUNT + 1))
+def _above(pieces: Mapping[str, Union[Bins, Flags]], below: int) -> dict[str, Doubles]:
+    """How many values of each piece [V, T] are above 0, 1, ... ``below`` - 1: of each [V, below].
 
-
-def _since(exceeded: Bins, peaks: Bins, hour: int) -> Doubles:
-    """For how many intervals each candidate was not exceeded [V, K]: by the hour, then within the hour where it was."""
+    Whether a value is takes one byte; of eight such bytes at a time the words are added up, as many as no byte of the
+    sum overflows for. All pieces at once, for a call costs as much as a few hundred values.
+    """
     with needs("numpy"):
         import numpy as np
-    hours = peaks.shape[1] - _above(np.maximum.accumulate(peaks[:, ::-1], axis=1))
+    rows = len(next(iter(pieces.values())))
+    words = [-(-piece.shape[1] // WORD) for piece in pieces.values()]
+    firsts = [0, *accumulate(words)]
+    values = np.zeros((rows, firsts[-1] * WORD), dtype=np.uint8)  # 0 is above nothing
+    for piece, first in zip(pieces.values(), firsts):
+        values[:, first * WORD : first * WORD + piece.shape[1]] = piece
+    parts = [range(first, first + count, MOST_WORDS) for first, count in zip(firsts, words)]
+    starts = [start for part in parts for start in part]
+    flags = np.empty(values.shape, dtype=np.bool_)
+    sums = np.empty((rows, below, len(starts)), dtype=np.uint64)
+    for number in range(below):
+        np.greater(values, number, out=flags)
+        np.add.reduceat(flags.view(np.uint64), starts, axis=1, out=sums[:, number])
+    even = np.uint64(0x00FF00FF00FF00FF)
+    pairs = (sums & even) + ((sums >> np.uint64(8)) & even)
+    of_parts = (pairs * np.uint64(0x0001000100010001)) >> np.uint64(48)
+    ends = [0, *accumulate(len(part) for part in parts)]
+    return {
+        name: of_parts[:, :, first:end].sum(axis=2).astype(np.float64)
+        for name, first, end in zip(pieces, ends, ends[1:])
+    }
+
+
+def _since(exceeded: Bins, hours: Doubles, hour: int) -> Doubles:
+    """For how many intervals each candidate was not exceeded [V, K], of whole ``hours`` [V, K] and within the next."""
+    with needs("numpy"):
+        import numpy as np
     newest_first = exceeded[:, ::-1].reshape(len(exceeded), -1, hour)
-    where = np.minimum(hours, peaks.shape[1] - 1).astype(np.int64)[:, :, None]
+    where = np.minimum(hours, newest_first.shape[1] - 1).astype(np.int64)[:, :, None]
     within = np.take_along_axis(newest_first, where, axis=1) > np.arange(COUNT)[:, None]
     return np.asarray(hours * hour + within.argmax(axis=2))
 
 
-def _recurrences(exceeded: Bins, hourly: Bins, moment: Moment) -> Iterator[tuple[str, Doubles, Doubles]]:
-    """How often what followed moments like this one exceeded each candidate [V, K], and how many there were [V].
-
-    Moments are alike by the last interval, or by the last hour.
-    """
+def _recurrences(exceeded: Bins, hourly: Bins, moment: Moment) -> tuple[dict[str, Flags], Bins]:
+    """Which moments were like this one, by the last interval and by the last hour; and what followed [V, T]."""
     with needs("numpy"):
         import numpy as np
     after = hourly[:, moment.hour + moment.lead :]  # of the hour that begins lead after an hour's end
-
-    def alike(state: Bins) -> Bins:
-        """1 where it was; the difference wraps around below 0."""
-        return np.asarray((state[:, : after.shape[1]] - (state[:, -1:] - ALIKE) <= 2 * ALIKE).view(np.uint8))
-
-    kind = alike(exceeded[:, moment.hour - 1 :]) + 2 * alike(hourly)
-    cells = _counted(after + (COUNT + 1) * kind, 4 * (COUNT + 1)).reshape(-1, 2, 2, COUNT + 1)
-    for name, of_kind in (("last", cells[:, :, 1].sum(axis=1)), ("1h", cells[:, 1].sum(axis=1))):
-        count = of_kind.sum(axis=1)
-        yield name, _suffix(of_kind) / (count + 1.0)[:, None], count
+    states = {"last": exceeded[:, moment.hour - 1 :], "1h": hourly}
+    # The difference wraps around below 0.
+    return {
+        name: np.asarray(state[:, : after.shape[1]] - (state[:, -1:] - ALIKE) <= 2 * ALIKE)
+        for name, state in states.items()
+    }, after
 
 
 def _sliding(values: npt.NDArray[Number], width: int) -> npt.NDArray[Number]:
@@ -226,27 +264,27 @@ def _sliding(values: npt.NDArray[Number], width: int) -> npt.NDArray[Number]:
     return values
 
 
+def _blocks(values: Floats, width: int) -> Floats:
+    """Maximum of each ``width`` values, one after another: [V, T / width]."""
+    with needs("numpy"):
+        import numpy as np
+    while width > 1:
+        part = next(one for one in range(2, width + 1) if width % one == 0)
+        values = reduce(np.maximum, (values[:, place::part] for place in range(part)))
+        width //= part
+    return values
+
+
 def _excess(demand: Floats, exceeded: Bins, above: Doubles, ladder: Ladder) -> Doubles:
     """Mean demand beyond each candidate: [V, K]."""
     with needs("numpy"):
         import numpy as np
-    beyond = _suffix(_counted(exceeded, COUNT + 1, weights=demand.ravel())) - above * ladder.sizes
+    rows, least = len(demand), COUNT + 1
+    cells = (exceeded + np.arange(0, rows * least, least)[:, None]).ravel()
+    by_number = np.bincount(cells, demand.ravel(), rows * least).reshape(rows, least)
+    # From what fell on each number of candidates exceeded to what exceeds each candidate.
+    beyond = np.cumsum(by_number[:, ::-1], axis=1)[:, COUNT - 1 :: -1] - above * ladder.sizes
     return np.asarray(np.maximum(beyond, 0.0) / demand.shape[1])
-
-
-def _counted(numbers: Bins, below: int, weights: Optional[Floats] = None) -> npt.NDArray[Any]:
-    """How often each number from 0 to ``below`` - 1 stands in each row, or the weights of those: [V, below]."""
-    with needs("numpy"):
-        import numpy as np
-    rows = np.arange(0, len(numbers) * below, below)
-    return np.bincount((numbers + rows[:, None]).ravel(), weights, len(rows) * below).reshape(-1, below)
-
-
-def _suffix(counts: npt.NDArray[Any]) -> Doubles:
-    """From what fell on each number of candidates exceeded, [V, K + 1], to what exceeds each candidate, [V, K]."""
-    with needs("numpy"):
-        import numpy as np
-    return np.asarray(np.cumsum(counts[:, ::-1], axis=1)[:, COUNT - 1 :: -1], dtype=np.float64)
 
 
 def _slot(values: npt.NDArray[Any], first: int, count: int) -> npt.NDArray[Any]:

@@ -49,7 +49,7 @@ class Ladder:
         with np.errstate(divide="ignore"):
             rung = np.log(demand) - np.log(self.lowest).astype(np.float32)[:, None]
         rung /= self.step.astype(np.float32)[:, None]
-        return np.clip(np.ceil(rung), 0, COUNT).astype(np.uint8)
+        return np.clip(np.ceil(rung, out=rung), 0, COUNT, out=rung).astype(np.uint8)
 
     def rung(self, sizes: Doubles) -> Doubles:
         """Where ``sizes`` [V, N] stand on the ladder: fractions between 0 and K - 1."""

@@ -142,7 +142,7 @@ actions:
       after: 2400
       mode: auto
       restart: false
-      reason: it used 99.1 % of its limit; it has 1 vCPU (1000 millicores) and used 0.99 vCPU at most in a day
+      reason: it used 99.1 % of its limit; it has 1 vCPU and used 0.99 vCPU at most in a day
       changes: [{field: live.cpu_limit_millicores, before: 1000, after: 2400}]
 decisions:
   description: How many resources of VMs were decided in which way, by stable code.

@@ -72,7 +72,7 @@ def size_text(resource: str, size: Value) -> str:
     if resource == VCPUS:
         return f"{size} vCPU"
     if resource == CPU_LIMIT_MILLICORES and isinstance(size, int):
-        return DEMANDS[resource].size(size) if size else "none"
+        return f"{DEMANDS[resource].size(size)} ({size} millicores)" if size else "none"
     if resource != MEMORY_MIB or isinstance(size, str):
         return str(size)  # a setting, whose name ends in its unit
     return f"{size} MiB" if size < MIB_PER_GIB else f"{size} MiB ({size / MIB_PER_GIB:.4g} GiB)"

@@ -10,7 +10,7 @@ from .._policy.load import suggest
 from .._records.action import Action
 from .._records.plan import Decision, Plan, Service
 from .diff import size_text
-from .target import DEMANDS
+from .target import DEMANDS, more_text, percent_text, spent_text
 
 
 def explain(plan: Plan, vm: str) -> str:
@@ -47,13 +47,18 @@ def verdict_lines(decision: Decision, *, place: str) -> list[str]:
         has, wanted = size_text(resource, decision.size_now), size_text(resource, decision.size_wanted)
         lines.append(f"  has {has}, wanted {wanted}")
     lines.append(f"  because {decision.reason}")
-    return lines if decision.service is None else [*lines, f"  {service_line(decision.service)}"]
+    return lines if decision.service is None else [*lines, *_service_lines(resource, decision.service)]
 
 
-def service_line(service: Service) -> str:
-    """Who said what is expected of its size, and how dear service is by now."""
+def _service_lines(resource: str, service: Service) -> list[str]:
+    """What is expected of the cheapest size, how dear service is by now, and who said so."""
+    cheapest, expected = size_text(resource, service.size), percent_text(service.violated_ppm)
     dear = f"service costs it {service.price_ppm / PPM:.2f} times what it costs a VM at ease"
-    return f"{dear}; asked was {service.model}, for acts that hold after {service.lead_s} s"
+    return [
+        f"  cheapest {cheapest}: too little expected in {expected} % of the time, {spent_text(service)}",
+        f"  {more_text(resource, service)} beyond what it saves; {dear}",
+        f"  asked was {service.model}, for acts that hold after {service.lead_s} s",
+    ]
 
 
 def act_line(action: Action) -> str:

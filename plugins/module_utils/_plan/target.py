@@ -47,10 +47,9 @@ class Demand:
         return f"{value / self.per_told:.2f} {self.unit}" if self.per_told > 1 else f"{value} {self.unit}"
 
     def size(self, size: int, *, unit: bool = True) -> str:
-        """A size in the unit for people, exact: "4 vCPU", "1.5 vCPU (1500 millicores)"."""
-        if self.per_told != self.per_unit:
-            return f"{size * self.per_unit / self.per_told:g} {self.unit} ({size} millicores)"
-        return f"{size} {self.unit}" if unit else f"{size}"
+        """A size in the unit for people, exact: "4 vCPU", "1.5 vCPU"."""
+        number = f"{size * self.per_unit / self.per_told:.15g}"
+        return f"{number} {self.unit}" if unit else number
 
 
 DEMANDS = {
@@ -110,20 +109,24 @@ def by_price(resource: str, span: Span, service: Service, *, sizing: Sizing) -> 
 
 
 def told(resource: str, service: Service) -> str:
-    """What the size by price is, and why, for people."""
-    demand = DEMANDS[resource]
+    """What is spent of the error budget, and what one more would cost, for people."""
+    return f"{spent_text(service)}; {more_text(resource, service)}"
+
+
+def spent_text(service: Service) -> str:
+    """What is spent of the error budget: "0.3 of 1 % spent"."""
+    return f"{percent_text(service.spent_ppm)} of {percent_text(service.budget_ppm)} % spent"
+
+
+def more_text(resource: str, service: Service) -> str:
+    """What one more would cost beyond what it saves: "one more vCPU costs 0.8 of itself"."""
     if service.more_ppm is None:
-        more = "no more would fit"
-    else:
-        cost = service.more_ppm / PPM
-        words = ("costs", "saves") if cost >= 0 else ("saves", "costs")
-        much = f"{abs(cost):.2g}" if abs(cost) < 10 else f"{abs(cost):.0f}"  # noqa: PLR2004 - no exponents
-        more = f"{demand.size(service.unit)} more {words[0]} {much} of itself more than it {words[1]}"
-    expected, spent, budget = (_percent(one) for one in (service.violated_ppm, service.spent_ppm, service.budget_ppm))
-    return (
-        f"by price {demand.size(service.size)}: too little is expected in {expected} % of the time at a lead of "
-        f"{service.lead_s} s, {spent} of {budget} % spent; {more}"
-    )
+        return "no more would fit"
+    demand, cost = DEMANDS[resource], service.more_ppm / PPM
+    one = service.unit * demand.per_unit == demand.per_told > 1
+    unit = f"one more {demand.unit}" if one else f"{demand.size(service.unit)} more"
+    much = f"{abs(cost):.2g}" if abs(cost) < 10 else f"{abs(cost):.0f}"  # noqa: PLR2004 - no exponents
+    return f"{unit} {'costs' if cost >= 0 else 'saves'} {much} of itself"
 
 
 def sizes_for(resource: str, upper: int, *, sizing: Sizing, granule: int) -> Span:
@@ -212,13 +215,13 @@ def _by_bound(span: Span, upper: int, *, sizing: Sizing, demand: Demand) -> _Why
 
 def _by_price(resource: str, span: Span, why: _Why, service: Service, *, sizing: Sizing, line: int) -> _Why:
     """Of a size the upper bound still says the least; of a limit it says nothing, and use below it is free to rise."""
-    text = told(resource, service)
-    if resource in LIMITS:
-        return _Why(text, text, text, line, line, line, use_percent=PERCENT)
-    text = f"{text}; {why.grow}"
-    if service.size < span.least:
+    demand = DEMANDS[resource]
+    text = f"cheapest {demand.size(service.size)}"
+    if resource not in LIMITS and service.size < span.least:
+        text = f"P{_percentile(sizing.quantile)} at {sizing.target_use_percent} % use takes {demand.size(span.least)}"
         line = sizing.lines["target_use_percent"]
-    return _Why(text, text, text, line, line, line, use_percent=why.use_percent)
+    text = f"{told(resource, service)}; {text}"
+    return _Why(text, text, text, line, line, line, use_percent=PERCENT if resource in LIMITS else why.use_percent)
 
 
 def _grow(size: int, least: int, granule: int, *, sizing: Sizing, demand: Demand, why: _Why) -> Wanted:
@@ -321,7 +324,7 @@ def up(size: int, granule: int) -> int:
     return ceil_div(size, granule) * granule
 
 
-def _percent(ppm: int) -> str:
+def percent_text(ppm: int) -> str:
     """A share in percent: 0.3 for 3000."""
     return f"{ppm / PPM_PER_PERCENT:.3g}"
 

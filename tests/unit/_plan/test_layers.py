@@ -168,7 +168,7 @@ def test_a_limit_comes_down_with_its_size_even_where_it_would_stay() -> None:
     made = planned(limited(2100), 1200, rules, recent=1300)
     assert sizes(made) == {LIMIT: (2100, 2000), CPU: (4, 2)}
     assert made.actions[1].after == (made.actions[0].action_id,)
-    assert "a limit of 2.1 vCPU (2100 millicores) would lie above them" in made.actions[0].reason
+    assert "a limit of 2.1 vCPU would lie above them" in made.actions[0].reason
 
 
 @pytest.mark.safety(rule=7)
@@ -232,7 +232,7 @@ def test_a_limit_is_only_recommended_where_the_forecasts_of_its_size_did_badly()
 def test_the_words_give_vcpus_and_exact_millicores() -> None:
     made = planned(limited(), 1300)
     assert explain(made, "a").count("has 4 vCPU (4000 millicores), wanted 2 vCPU (2000 millicores)") == 1
-    assert "P95 of demand is at most 1.30 vCPU and it lately used 0.00 vCPU: 2 vCPU (2000 millicores) are enough" in (
+    assert "P95 of demand is at most 1.30 vCPU and it lately used 0.00 vCPU: 2 vCPU are enough" in (
         after_text(made)
     )
     assert "cpu_limit_millicores: 2 vCPU (2000 millicores)" in after_text(made)

@@ -10,9 +10,10 @@ from datetime import timedelta
 import pytest
 
 from ansible_collections.headroom.fleet.plugins.module_utils._core.clock import format_utc
-from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import ACT, STAY
-from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import MEMORY_MIB, VCPUS
-from tests.unit._plan.fleets import FREE, NOW, decision, forecast, host, plan, sizes, snapshot, vm
+from ansible_collections.headroom.fleet.plugins.module_utils._plan.target import Clock, wanted_size
+from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import ACT, STAY, Service
+from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import CPU_LIMIT_MILLICORES, MEMORY_MIB, VCPUS
+from tests.unit._plan.fleets import FREE, NOW, decision, forecast, host, plan, policy, sizes, snapshot, vm
 
 CPU, MEMORY = ("a", VCPUS), ("a", MEMORY_MIB)
 
@@ -142,3 +143,59 @@ def test_each_decision_has_its_numbers_and_its_line() -> None:
     assert (found.size_now, found.size_wanted, found.upper, found.policy_line) == (2, 4, 3000, 4)
     assert made.actions[0].reason == found.reason
     assert found.action_id == made.actions[0].action_id
+
+
+@pytest.mark.parametrize(
+    ("resource", "sizes", "demand", "more_ppm", "reason"),
+    [
+        (VCPUS, (6, 4), (2000, 0), 800_000, "one more vCPU costs 0.8 of itself; cheapest 6 vCPU, it has 4"),
+        (VCPUS, (4, 4), (2000, 0), -20_000, "one more vCPU saves 0.02 of itself; cheapest 4 vCPU, it has 4"),
+        (VCPUS, (4, 4), (4000, 0), None, "no more would fit; P95 at 70 % use takes 6 vCPU, it has 4"),
+        (
+            VCPUS, (2, 8), (4000, 100), 800_000,
+            (
+                "one more vCPU costs 0.8 of itself; "
+                "P95 at 70 % use takes 6 vCPU and it lately used 0.10 vCPU: 6 vCPU are enough, it has 8"
+            ),
+        ),
+        (
+            MEMORY_MIB, (262_144, 524_288), (90_000, 230_000), 800_000,
+            (
+                "1024 MiB more costs 0.8 of itself; "
+                "cheapest 262144 MiB and it lately used 230000 MiB: 270592 MiB are enough, it has 524288"
+            ),
+        ),
+        (
+            CPU_LIMIT_MILLICORES, (1231, 4000), (9000, 1000), 12_000_000,
+            (
+                "0.1 vCPU more costs 12 of itself; "
+                "cheapest 1.231 vCPU and it lately used 1.00 vCPU: 1.231 vCPU are enough, it has 4"
+            ),
+        ),
+        (
+            CPU_LIMIT_MILLICORES, (1231, 1500), (9000, 1500), 800_000,
+            "0.1 vCPU more costs 0.8 of itself; cheapest 1.231 vCPU, but it lately used 1.50 vCPU: that takes 1.5 vCPU",
+        ),
+    ],
+)  # fmt: skip
+@pytest.mark.safety(rule=13)
+def test_a_reason_by_price_is_one_line(
+    resource: str, sizes: tuple[int, int], demand: tuple[int, int], more_ppm: int | None, reason: str
+) -> None:
+    """``sizes``: the cheapest, and what it has; ``demand``: the upper bound, and what was used lately."""
+    units = {VCPUS: 1, MEMORY_MIB: 1024, CPU_LIMIT_MILLICORES: 100}
+    header, _unused = forecast({}, recent={("a", MEMORY_MIB if resource == MEMORY_MIB else VCPUS): demand[1]})
+    settings = policy(FREE).effective(vm())
+    found = wanted_size(
+        resource,
+        size=sizes[1],
+        granule=settings.sizing[resource].granule,
+        upper=demand[0],
+        choice=header.choices[0],
+        sizing=settings.sizing[resource],
+        settings=settings,
+        clock=Clock(NOW),
+        service=Service("sha256:0", 300, sizes[0], 500, 3000, 10_000, 1_000_000, units[resource], more_ppm),
+    )
+    assert found.reason == f"0.3 of 1 % spent; {reason}"
+    assert len(found.reason) <= 160

@@ -118,7 +118,7 @@ def test_a_limit_grows_at_least_to_the_largest_use_of_the_day() -> None:
     made = guard(limited(200), peaks={"cpu_millicores": 1700.0}, cpu_millicores=reading(200))
     assert sizes(made) == {("a", CPU_LIMIT_MILLICORES): (200, 1700)}
     assert made.actions[0].reason == (
-        "it used 100.0 % of its limit; it has 0.2 vCPU (200 millicores) and used 1.70 vCPU at most in a day"
+        "it used 100.0 % of its limit; it has 0.2 vCPU and used 1.70 vCPU at most in a day"
     )
     assert {one.code for one in made.decisions} == {GROW, "no_signal"}
 

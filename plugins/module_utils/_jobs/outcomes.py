@@ -24,12 +24,10 @@ from .._plan.guard import GuardRule, kept_free
 from .._records.model import CANARY, CURRENT, OUTCOME
 from .._records.outcomes import (
     CAPACITY,
-    EVERY_S,
     HEADROOM,
     LEAD_S,
     METRIC,
     MODEL,
-    PEAK,
     PRICES,
     SPENT,
     UNIQUE_ID,
@@ -37,11 +35,11 @@ from .._records.outcomes import (
     joined,
 )
 from .._replay.loop import seen_under
-from .._store import journal, models
+from .._store import models
 from .models import load, loaded_speakers
 from .recorded import MEASURES, newest_end, recorded
 from .sizer import believed, moment_of
-from .sizes import BOUNDS, US_PER_S, sizes_until
+from .sizes import BOUNDS, US_PER_S, acts_between, sizes_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -196,20 +194,16 @@ class OutcomeRows:
 
     def _sizes(self, context: Context, metric: str) -> dict[str, Doubles]:
         """The sizes [T] of every VM that an act touched in the past looked at, in units of size."""
-        bounds = BOUNDS[MEASURES[metric].resource]
-        since_ms, until_ms = (round(one.timestamp() * 1000) for one in (self._start, EVER))
-        with context.database.transaction() as connection:
-            acts = journal.written_between(connection, since_ms=since_ms, until_ms=until_ms)
-        touched = sorted({one.unique_id for one in acts if one.resource in bounds} & self._vms.keys())
-        sizes = self._of(context, touched, metric) if touched else ()
-        return dict(zip(touched, sizes))
-
-    def _of(self, context: Context, touched: Sequence[str], metric: str) -> Doubles:
+        measure = MEASURES[metric]
+        start_us, ever_us = (round(one.timestamp()) * US_PER_S for one in (self._start, EVER))
+        acts = acts_between(context, resource=measure.resource, since_us=start_us, until_us=ever_us)
+        touched = sorted({one for of in acts.values() for one in of} & self._vms.keys())
+        if not touched:
+            return {}
         steps = (self._end - self._start) // timedelta(seconds=self._step_s)
-        frame = Frame(touched, metric, round(self._start.timestamp() * US_PER_S), self._step_s, steps)
-        vms = [self._vms[one] for one in touched]
-        sizes = sizes_until(context, vms, frame=frame, until=EVER, resource=MEASURES[metric].resource)
-        return sizes / MEASURES[metric].unit
+        frame = Frame(touched, metric, start_us, self._step_s, steps)
+        sizes = sizes_by(acts, [self._vms[one] for one in touched], frame=frame, resource=measure.resource)
+        return dict(zip(touched, sizes / measure.unit))
 
     def _learn(self, table: pa.Table, metric: str, found: Sequence[_Speaker]) -> None:
         rows = _rows_of(table, metric, self._start, self._step_s)
@@ -281,11 +275,9 @@ class OutcomeRows:
             },
             numbers={
                 LEAD_S: np.full(count, float(header.lead_s)),
-                EVERY_S: np.full(count, float(header.every_s)),
                 CAPACITY: capacity,
                 SPENT: held[:, settled].sum(axis=1) / np.maximum(known, 1),
                 HEADROOM: _headroom(point.rule(self._step_s), held),
-                PEAK: demand.max(axis=1),
             },
             prices=np.tile([prices[name] for name in PRICES], (count, 1)),
             curves=said,

@@ -9,7 +9,6 @@ loss, as a share of naive's on the same days, each VM in shares of its capacity.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Optional
 
 from .._core.errors import HeadroomError
@@ -28,7 +27,7 @@ from .._replay.loop import seen_under
 from .loss import Loss
 from .recorded import MEASURES
 from .sizer_training import side_of
-from .sizes import US_PER_S, sizes_until
+from .sizes import US_PER_S, acts_between, sizes_by
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,9 +88,11 @@ def lesson_of(context: Context, trace: Trace, vms: Sequence[VM], *, metric: str)
     of = {vm.unique_id: vm for vm in vms}
     start_us = round(trace.start.timestamp() * US_PER_S)
     frame = Frame(trace.unique_ids, metric, start_us, trace.step_s, trace.steps)
-    until = trace.start + timedelta(seconds=trace.steps * trace.step_s)
     mine, measure = [of[one] for one in trace.unique_ids], MEASURES[metric]
-    sizes = sizes_until(context, mine, frame=frame, until=until, resource=measure.resource) / measure.unit
+    acts = acts_between(
+        context, resource=measure.resource, since_us=start_us, until_us=start_us + trace.steps * frame.step_us
+    )
+    sizes = sizes_by(acts, mine, frame=frame, resource=measure.resource) / measure.unit
     with np.errstate(invalid="ignore"):
         _seen, censored = seen_under(sizes, trace.demand, trace.capacity)
     return Lesson(trace, metric, censored)

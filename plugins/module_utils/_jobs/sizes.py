@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Optional
 
 from .._core.clock import parse_utc
@@ -21,9 +22,6 @@ from .._store import journal
 from .actions import planned_actions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-
     import numpy as np
     import numpy.typing as npt
 
@@ -38,6 +36,8 @@ if TYPE_CHECKING:
 BOUNDS = {VCPUS: {VCPUS: MILLICORES_PER_VCPU, CPU_LIMIT_MILLICORES: 1}, MEMORY_MIB: {MEMORY_MIB: 1}}
 US_PER_MS, US_PER_S = 1000, 1_000_000
 
+Acts = Mapping[str, Mapping[str, Sequence[Point]]]  # by what bounds a resource, and unique_id
+
 
 def snapshot_before(context: Context, digest: str, *, now: Snapshot) -> Snapshot:
     """Read an earlier snapshot, without the capabilities, of which there are many; lost by now, it saw no VM."""
@@ -50,6 +50,29 @@ def snapshot_before(context: Context, digest: str, *, now: Snapshot) -> Snapshot
     return decode_artifact(Snapshot, {**data, "vms": [{**vm, "capabilities": []} for vm in data["vms"]]})
 
 
+def acts_between(context: Context, *, resource: str, since_us: int, until_us: int) -> Acts:
+    """When acts of the journal changed what bounds a resource, and from what to what."""
+    with context.database.transaction() as connection:
+        entries = journal.written_between(
+            connection, since_ms=since_us // US_PER_MS, until_ms=-(-until_us // US_PER_MS)
+        )
+    bounds = BOUNDS[resource]
+    entries = tuple(one for one in entries if one.resource in bounds)
+    spans = {
+        (plan, action.action_id): _span(action, bounds[action.resource])
+        for plan in {one.plan for one in entries}
+        for action in planned_actions(context, plan)
+        if action.resource in bounds
+    }
+    found: dict[str, dict[str, list[Point]]] = {bound: defaultdict(list) for bound in bounds}
+    for one in entries:
+        size_before, size_after = spans.get((one.plan, one.action_id), (math.nan, math.nan))
+        ended = {DONE: size_after, REVERTED: size_before}.get(one.state, math.nan)
+        point = Point(one.begun_at_ms * US_PER_MS, one.updated_at_ms * US_PER_MS, size_before, ended)
+        found[one.resource][one.unique_id].append(point)
+    return found
+
+
 def sizes_between(context: Context, before: Snapshot, after: Snapshot, *, frame: Frame, resource: str) -> Doubles:
     """The size [V, T] of each VM of ``after`` in the metric's unit, infinite where nothing bounds it; NaN: not known.
 
@@ -60,22 +83,22 @@ def sizes_between(context: Context, before: Snapshot, after: Snapshot, *, frame:
         import numpy as np
     known = {vm.unique_id: vm for vm in before.vms}
     then_us, now_us = (_us(seen) for seen in (before, after))
+    acts = acts_between(context, resource=resource, since_us=then_us, until_us=now_us)
     least: Doubles = np.full((len(after.vms), frame.columns), np.inf)
     for bound, per_unit in BOUNDS[resource].items():
         had = np.array([_amount(known.get(vm.unique_id), bound, per_unit) for vm in after.vms], dtype=np.float64)
         has = np.array([_amount(vm, bound, per_unit) for vm in after.vms], dtype=np.float64)
         sizes = np.repeat(np.where(had == has, has, np.nan)[:, None], frame.columns, axis=1)
-        acts = _acts(context, bound, per_unit, since_us=then_us, until_us=now_us)
-        for row, vm in enumerate(after.vms if acts else ()):
-            if vm.unique_id in acts:
+        for row, vm in enumerate(after.vms if acts[bound] else ()):
+            if vm.unique_id in acts[bound]:
                 ends = [Point(then_us, then_us, had[row], had[row]), Point(now_us, now_us, has[row], has[row])]
-                sizes[row] = sizes_along([*ends, *acts[vm.unique_id]], frame)
+                sizes[row] = sizes_along([*ends, *acts[bound][vm.unique_id]], frame)
         least = np.minimum(least, sizes)
     return least
 
 
-def sizes_until(context: Context, vms: Sequence[VM], *, frame: Frame, until: datetime, resource: str) -> Doubles:
-    """The size [V, T] of each VM from its acts alone, in the metric's unit; NaN in an interval with an act.
+def sizes_by(acts: Acts, vms: Sequence[VM], *, frame: Frame, resource: str) -> Doubles:
+    """The size [V, T] of each VM from acts alone, in the metric's unit; NaN in an interval with an act.
 
     Before its first act a VM is taken to have had what that act began with, and without any what it has.
     """
@@ -84,38 +107,15 @@ def sizes_until(context: Context, vms: Sequence[VM], *, frame: Frame, until: dat
     starts = frame.start_us + np.arange(frame.columns) * frame.step_us
     least: Doubles = np.full((len(vms), frame.columns), np.inf)
     for bound, per_unit in BOUNDS[resource].items():
-        until_us = round(until.timestamp() * US_PER_S)
-        acts = _acts(context, bound, per_unit, since_us=frame.start_us, until_us=until_us)
+        of_bound = acts.get(bound, {})
         for row, vm in enumerate(vms):
-            points = sorted(acts.get(vm.unique_id, ()), key=lambda point: (point.to_us, point.from_us))
+            points = sorted(of_bound.get(vm.unique_id, ()), key=lambda point: (point.to_us, point.from_us))
             had = [points[0].before if points else _amount(vm, bound, per_unit), *(point.after for point in points)]
             sizes = np.array(had)[np.searchsorted([point.to_us for point in points], starts, side="right")]
             for point in points:
                 sizes[(starts + frame.step_us > point.from_us) & (starts < point.to_us)] = np.nan
             least[row] = np.minimum(least[row], sizes)
     return least
-
-
-def _acts(context: Context, bound: str, per_unit: int, *, since_us: int, until_us: int) -> dict[str, list[Point]]:
-    """By unique_id: when acts of the journal changed this, and from what to what."""
-    with context.database.transaction() as connection:
-        entries = journal.written_between(
-            connection, since_ms=since_us // US_PER_MS, until_ms=-(-until_us // US_PER_MS)
-        )
-    entries = tuple(one for one in entries if one.resource == bound)
-    spans = {
-        (plan, action.action_id): _span(action, per_unit)
-        for plan in {one.plan for one in entries}
-        for action in planned_actions(context, plan)
-        if action.resource == bound
-    }
-    found: dict[str, list[Point]] = defaultdict(list)
-    for one in entries:
-        size_before, size_after = spans.get((one.plan, one.action_id), (math.nan, math.nan))
-        ended = {DONE: size_after, REVERTED: size_before}.get(one.state, math.nan)
-        point = Point(one.begun_at_ms * US_PER_MS, one.updated_at_ms * US_PER_MS, size_before, ended)
-        found[one.unique_id].append(point)
-    return found
 
 
 def _span(action: Action, per_unit: int) -> tuple[float, float]:

@@ -29,11 +29,9 @@ PRICES = ("violation", "unserved", "resize", "ledger", "at_ease", "whole_from")
 CURVES = ("violated", "unserved", "added")  # of ``candidates.Curves``, lists of COUNT
 LADDER = ("lowest", "step")  # of ``candidates.Ladder``
 UNIQUE_ID, METRIC, MODEL = TEXTS = ("unique_id", "metric", "model")  # model: its digest
-# From a decision to when it holds, and to the next decision; what the VM may have at most; share of the known past in
-# which its size held it back; share of a size to keep free beyond what is expected of it; its largest demand of late.
-LEAD_S, EVERY_S, CAPACITY, SPENT, HEADROOM, PEAK = NUMBERS = (
-    "lead_s", "every_s", "capacity", "spent", "headroom", "peak",
-)  # fmt: skip
+# From a decision to when it holds; what the VM may have at most; share of the known past in which its size held it
+# back; share of a size to keep free beyond what is expected of it.
+LEAD_S, CAPACITY, SPENT, HEADROOM = NUMBERS = ("lead_s", "capacity", "spent", "headroom")
 COLUMNS = (*TEXTS, *NUMBERS, *LADDER, *CURVES, "prices")
 
 
@@ -128,7 +126,7 @@ def _schema() -> pa.Schema:
     types = {
         **dict.fromkeys(TEXTS, pa.dictionary(pa.int32(), pa.string())),
         **dict.fromkeys((*NUMBERS, *LADDER), pa.float64()),
-        **dict.fromkeys((LEAD_S, EVERY_S), pa.int64()),
+        LEAD_S: pa.int64(),
         **dict.fromkeys(CURVES, pa.list_(pa.float32(), COUNT)),
         "prices": pa.list_(pa.float64(), len(PRICES)),
     }

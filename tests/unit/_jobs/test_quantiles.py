@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -57,7 +56,7 @@ def test_what_is_expected_is_of_vms_that_a_model_had_not_seen_and_far_better_tha
 @pytest.mark.parametrize("minute", [None, 0, 15, 50])
 def test_a_model_learns_at_the_minute_of_the_forecasts(monkeypatch, minute):
     asked = []
-    monkeypatch.setattr(quantiles, "train", lambda _past, ends, **_options: asked.extend(ends))
+    monkeypatch.setitem(quantiles.TRAINERS, quantiles.TREES, lambda _past, ends, **_options: asked.extend(ends))
     learnt(lesson(trace(vms=2)), Teaching(("0.5",), minute, 0))
     of_hour = np.bincount([end % CLOCK.cycle for end in asked], minlength=CLOCK.cycle)
     assert of_hour.argmax() == (0 if minute is None else -(-minute * 60 // STEP_S) % CLOCK.cycle)
@@ -96,19 +95,12 @@ def vm(name, vcpus):
     )  # fmt: skip
 
 
-def test_sizes_follow_the_acts_and_are_unknown_while_one_is_under_way(monkeypatch):
+def test_sizes_follow_the_acts_and_are_unknown_while_one_is_under_way():
     start_us = int(START.timestamp()) * 10**6
     at = [start_us + column * STEP_S * 10**6 for column in range(11)]
-    acts = {"lab/a": [Point(at[6], at[7], 2000.0, 1000.0), Point(at[2], at[2] + 1, 4000.0, 2000.0)]}
-    monkeypatch.setattr(sizes, "_acts", lambda _context, bound, *_unused, **_options: acts if bound == "vcpus" else {})
+    acts = {"vcpus": {"lab/a": [Point(at[6], at[7], 2000.0, 1000.0), Point(at[2], at[2] + 1, 4000.0, 2000.0)]}}
     frame = Frame(("lab/a", "lab/b"), CPU_MILLICORES, start_us, STEP_S, 10)
-    found = sizes.sizes_until(
-        SimpleNamespace(),
-        [vm("lab/a", 1), vm("lab/b", 3)],
-        frame=frame,
-        until=START + timedelta(days=1),
-        resource="vcpus",
-    )
+    found = sizes.sizes_by(acts, [vm("lab/a", 1), vm("lab/b", 3)], frame=frame, resource="vcpus")
     nan = np.nan
     np.testing.assert_array_equal(found[0], [4000, 4000, nan, 2000, 2000, 2000, nan, 1000, 1000, 1000])
     np.testing.assert_array_equal(found[1], [3000] * 10)

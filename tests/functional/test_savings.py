@@ -208,6 +208,19 @@ def test_whole_vcpus_give_less_back(site: Site, trained: tuple[Path, str], repla
     assert float(found["reclaimed"]["value"]) < float(replayed["reclaimed"]["value"])
 
 
+def test_what_vms_may_have_at_most_is_asked_about_and_not_counted_as_saved(
+    site: Site, trained: tuple[Path, str], replayed: dict[str, Any]
+) -> None:
+    roomy = tuple(replace(vm(name), fields={"config.maximum_vcpus": 8}) for name in NAMES)
+    snapshot = site.context().artifacts.put(Snapshot(format_utc(NOW), ("fake",), (), roomy))
+    found = backtest(site, model=trained[1], snapshot=snapshot).values["backtests"][CPU_MILLICORES]
+    assert float(found["provisioned"]) == 4 * VMS
+    assert float(found["others"]["now"]["reclaimed"]) == float(found["others"]["now"]["violations"]) == 0
+    before, after = (table(site, of["decisions"])["allocation"].to_pylist() for of in (replayed, found))
+    assert max(after) <= 4
+    assert after != before
+
+
 def test_a_protocol_says_what_is_scored(site: Site, trained: tuple[Path, str], replayed: dict[str, Any]) -> None:
     derived = read_protocol(site.context().artifacts.get_bytes(replayed["protocol"]))
     mine = replace(derived, scored_from=NOW + timedelta(days=3), report_ids=tuple(NAMES[:5]), tune_ids=(), pools=())

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Telemetry of a snapshot's VMs as a trace: demand and capacity, one column per interval, and who was left out and why.
 
-Capacity is what the snapshot says that a VM may have at most, or what it has, from the first interval it is known in.
+Capacity is what the snapshot says that a VM may have at most, from the first interval it is known in. What a VM has is
+what earlier plans left it: as capacity it would lower, with each shrink, the size that the next plan may go back to.
 No interval at or after the end that was asked for is looked at. A series that fails a check leaves the others as they
 are.
 """
@@ -89,11 +90,10 @@ def read_recorded(
     start: datetime,
     end: datetime,
     step_s: int,
-    at_most: bool = True,
 ) -> tuple[Recorded, str]:
     """Read one metric of a fleet from the telemetry store, as ``recorded`` lays it out; and the digest of the rows."""
     scan = context.series.scan([vm.unique_id for vm in vms], metrics=[metric], start=start, end=end, interval_s=step_s)
-    found = recorded(scan, vms, metric=metric, target=target, start=start, end=end, step_s=step_s, at_most=at_most)
+    found = recorded(scan, vms, metric=metric, target=target, start=start, end=end, step_s=step_s)
     return found, scan.header().rows_digest
 
 
@@ -106,18 +106,13 @@ def recorded(
     start: datetime,
     end: datetime,
     step_s: int = STEP_S,
-    at_most: bool = True,
 ) -> Recorded:
-    """Lay out one metric over [start, end), both multiples of the interval. VMs are sorted by id.
-
-    Capacity is what a VM may have ``at_most``, else what it has.
-    """
+    """Lay out one metric over [start, end), both multiples of the interval. VMs are sorted by id."""
     with needs("numpy"):
         import numpy as np
     measure = MEASURES[metric]
     floor = Floor(FLOORS[measure.target], FLOORS["share"])
-    sizes = measure.sizes if at_most else measure.sizes[:1]
-    had = {vm.unique_id: float(max(vm.size(name) for name in sizes)) for vm in vms}
+    had = {vm.unique_id: float(max(vm.size(name) for name in measure.sizes)) for vm in vms}
     steps = int((end - start).total_seconds()) // step_s
     rejected = dict.fromkeys(had, "no telemetry")
     names: list[str] = []

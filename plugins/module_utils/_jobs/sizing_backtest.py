@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How much would I save? Replay sizes on stored telemetry, in a closed loop, beside policies that anybody knows.
 
-What there is to save is what the VMs have now, not what they may have at most. A model is trained on what lies before
-the scored window, at the operating point that is shipped; nothing is tuned, so that every VM may be scored.
+What there is to save is what the VMs have now. Models learn and are asked with what they may have at most, as in plans.
+A model is trained on what lies before the scored window, at the operating point that is shipped; nothing is tuned, so
+that every VM may be scored.
 """
 
 from __future__ import annotations
@@ -173,7 +174,7 @@ class _Backtest:
         self._tell(f"reading the telemetry of {len(vms)} VMs")
         past = read_past(context, asked, vms, metric=self._metric)
         header = self._given.header if self._given else None
-        case = lay(past.trace, asked, metric=self._metric, every_s=every_s, rules=rules, model=header)
+        case = lay(past, asked, metric=self._metric, every_s=every_s, rules=rules, model=header)
         trace, began = case.trace, case.moment(case.first)
         days = (case.last - case.first) * trace.step_s / DAY_S
         outcomes, point, standing = self._learnt(case)
@@ -201,7 +202,7 @@ class _Backtest:
             curve.append(_curve_point(factor, found))
         table = _by_vm(case, done)
         decisions = decisions_table(case.chosen, done, lead=case.lead)
-        provisioned = float(np.nansum(case.chosen.capacity[:, case.last - 1]))
+        provisioned = float(np.nansum(case.has[:, case.last - 1]))
         return SizingBacktest(
             made_at=format_utc(context.now),
             snapshot=self._snapshot,

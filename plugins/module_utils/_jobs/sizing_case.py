@@ -17,8 +17,7 @@ from .._plan.target import DEMANDS
 from .._records.forecast import TARGET_MAXIMUM
 from .._records.series import CPU_MILLICORES, DAY_S
 from .._records.sizing_backtest import Figure, PolicyScore
-from .._replay.baselines import Scaled, Whole
-from .._replay.loop import replay
+from .._replay.baselines import Scaled, Whole, replay_within
 from .._replay.protocol import derive_protocol
 from .._replay.score import Score, score
 from .recorded import MEASURES, known_part, newest_end, read_recorded
@@ -28,6 +27,9 @@ from .train import Course
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    import numpy.typing as npt
+
     from .._records.model import Model
     from .._records.vm import VM
     from .._replay.loop import Policy, Replayed
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from .._replay.score import Scored
     from .._replay.trace import Trace
     from .context import Context
+
+    Doubles = npt.NDArray[np.float64]
 
 LEAST_DAYS = 3  # without training: a day to know a VM by, and two to score
 TRAINED_DAYS = PAST_DAYS + SETTLE_DAYS  # before the first moment that can be learnt from
@@ -62,10 +66,14 @@ class Asked:
 
 @dataclass(frozen=True)
 class Case:
-    """One metric of the fleet, laid out, and when it is scored."""
+    """One metric of the fleet, laid out, and when it is scored.
 
-    trace: Trace  # every VM
+    Policies decide with what a VM may have at most, as a plan does; what they may save is of what it has.
+    """
+
+    trace: Trace  # every VM; capacity is what it may have at most
     chosen: Trace  # those that are scored
+    has: Doubles  # [V, T], what those have
     protocol: ReplayProtocol
     first: int
     last: int
@@ -76,15 +84,18 @@ class Case:
     def run(self, policy: Policy, *, factor: float = 1.0) -> Replayed:
         """Let a policy decide over the window."""
         wanted = policy if factor == 1 else Scaled(policy, factor)
-        return replay(
+        return replay_within(
             Whole(wanted) if self.whole else wanted,
-            self.chosen, first=self.first, last=self.last, lead=self.lead, every=self.every,
+            self.chosen, self.has, first=self.first, last=self.last, lead=self.lead, every=self.every,
         )  # fmt: skip
 
     def window(self, done: Replayed) -> tuple[Any, Any, Any]:
-        """Demand, sizes and capacity over the scored time, [V, T]."""
+        """Demand, sizes and what there is over the scored time, [V, T]."""
+        with needs("numpy"):
+            import numpy as np
         cut = slice(self.first, self.last)
-        return self.chosen.demand[:, cut], done.allocation[:, cut], self.chosen.capacity[:, cut]
+        has = self.has[:, cut]
+        return np.minimum(self.chosen.demand[:, cut], has), done.allocation[:, cut], has
 
     def score(self, done: Replayed) -> Score:
         """The figures alone."""
@@ -100,6 +111,7 @@ class Past:
     """What was read."""
 
     trace: Trace  # from the first interval that is known
+    has: dict[str, float]  # unique_id -> size
     rejected: dict[str, str]  # unique_id -> why
     rows_digest: str
 
@@ -110,21 +122,22 @@ def read_past(context: Context, asked: Asked, vms: Sequence[VM], *, metric: str)
     end = newest_end(context.now, asked.series_interval_s)
     start = end - timedelta(seconds=asked.history_s) // step * step
     found, rows_digest = read_recorded(
-        context, vms, metric=metric, target=asked.target, start=start, end=end, step_s=asked.series_interval_s,
-        at_most=False,
-    )  # fmt: skip
-    return Past(known_part(found.trace), found.rejected, rows_digest)
+        context, vms, metric=metric, target=asked.target, start=start, end=end, step_s=asked.series_interval_s
+    )
+    has = {vm.unique_id: float(vm.size(MEASURES[metric].resource)) for vm in vms}
+    return Past(known_part(found.trace), has, found.rejected, rows_digest)
 
 
 def lay(
-    trace: Trace, asked: Asked, *, metric: str, every_s: int, rules: Optional[ReplayProtocol], model: Optional[Model]
+    past: Past, asked: Asked, *, metric: str, every_s: int, rules: Optional[ReplayProtocol], model: Optional[Model]
 ) -> Case:
-    """Lay the scored window over a trace; without a ``model`` there must be enough before it to train one.
+    """Lay the scored window over what was read; without a ``model`` there must be enough before it to train one.
 
     Raises ``backtest.young``, ``backtest.look_ahead``, ``backtest.nobody``.
     """
     with needs("numpy"):
         import numpy as np
+    trace = past.trace
     before_s = 0 if model else TRAINED_DAYS * DAY_S + asked.lead_s + every_s
     if rules is None:
         known_s = trace.steps * trace.step_s if trace.unique_ids else 0
@@ -153,8 +166,10 @@ def lay(
         raise HeadroomError(
             "backtest.nobody", f"None of the VMs ({asked.ids}) has telemetry.", advice="Look at ids and protocol."
         )
+    has = np.array([past.has[name] for name in chosen.unique_ids])[:, None]
+    has = np.where(np.isnan(chosen.capacity), np.nan, has)
     return Case(
-        trace, chosen, protocol, first, last, lead=asked.lead_s // trace.step_s, every=every_s // trace.step_s,
+        trace, chosen, has, protocol, first, last, lead=asked.lead_s // trace.step_s, every=every_s // trace.step_s,
         whole=asked.whole_vcpus and metric == CPU_MILLICORES,
     )  # fmt: skip
 

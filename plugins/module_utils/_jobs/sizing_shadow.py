@@ -4,7 +4,8 @@
 
 The model, its operating point and its features are frozen; each decision knows what was known then. Nothing was
 enforced, so that the demand is the one that was recorded under the sizes that VMs really had: where it stood at such a
-size it may have been more, and how often is told. Beyond what a VM had nothing can be judged, and nothing is given.
+size it may have been more, and how often is told. The model is asked with what a VM may have at most, as in a plan;
+beyond what it had nothing can be judged, and nothing is given.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from .._records.model import CURRENT, METRICS, OUTCOME, Key
 from .._records.series import DAY_S
 from .._records.sizing_shadow import COLUMNS, SHADOW, SizingShadow
 from .._records.snapshot import Snapshot
-from .._replay.loop import decisions_table, replay
+from .._replay.baselines import replay_within
+from .._replay.loop import decisions_table
 from .._replay.protocol import Slo
 from .._replay.score import score_with_intervals, sums_by_vm
 from .._replay.trace import carried
@@ -165,21 +167,20 @@ class _Shadow:
             )
         before, held = self._held(trace, start)
         first = trace.column(start)
-        trace = _within(trace, held, first)
+        had = _had(trace, held, first)
         sizer = Sizer(
             self._loaded.point, model=self._loaded.outcomes, standing=Standing.new(len(trace.unique_ids)),
             start=trace.start, first=first,
         )  # fmt: skip
         lead, every = header.lead_s // trace.step_s, header.every_s // trace.step_s
-        done = replay(sizer, trace, first=first, last=trace.steps, lead=lead, every=every)
+        done = replay_within(sizer, trace, had, first=first, last=trace.steps, lead=lead, every=every)
         cut = slice(first, None)
+        demand = np.minimum(trace.demand, had)[:, cut]
         sizes = _Sizes(
-            demand=trace.demand[:, cut],
+            demand=demand,
             held=held,
             shadow=done.allocation[:, cut],
-            least=least_that_served(
-                trace.demand[:, cut], trace.capacity[:, cut], trace.floor[:, cut], lead=lead, every=every
-            ),
+            least=least_that_served(demand, had[:, cut], trace.floor[:, cut], lead=lead, every=every),
         )
         table = self._by_vm(trace.unique_ids, sizes)
         totals = {name: float(np.nansum(table[name].to_numpy())) for name in COLUMNS[1:]}
@@ -306,10 +307,10 @@ class _Shadow:
         return pa.table({name: columns[name] for name in COLUMNS})
 
 
-def _within(trace: Trace, held: Doubles, first: int) -> Trace:
-    """The trace with what VMs really had as capacity: where that is not known, the last or first that is.
+def _had(trace: Trace, held: Doubles, first: int) -> Doubles:
+    """What VMs really had [V, T]: where that is not known, the last or first that is.
 
-    A VM whose size is known at no time keeps its capacity, and is not scored.
+    A VM whose size is known at no time had its capacity, and is not scored.
     """
     with needs("numpy"):
         import numpy as np
@@ -317,11 +318,8 @@ def _within(trace: Trace, held: Doubles, first: int) -> Trace:
     began = np.argmax(~np.isnan(known), axis=1)
     earliest = np.take_along_axis(known, began[:, None], axis=1)
     known = np.where(np.isnan(known), earliest, known)
-    capacity = np.concatenate([np.repeat(known[:, :1], first, axis=1), known], axis=1)
-    capacity = np.where(np.isnan(trace.capacity) | np.isnan(capacity), trace.capacity, capacity)
-    with np.errstate(invalid="ignore"):
-        floor = trace.floor * np.minimum(capacity / trace.capacity, 1)
-        return replace(trace, capacity=capacity, floor=floor, demand=np.minimum(trace.demand, capacity))
+    had = np.concatenate([np.repeat(known[:, :1], first, axis=1), known], axis=1)
+    return np.where(np.isnan(trace.capacity) | np.isnan(had), trace.capacity, had)
 
 
 def least_that_served(demand: Doubles, capacity: Doubles, floor: Doubles, *, lead: int, every: int) -> Doubles:

@@ -7,15 +7,17 @@ They take no tuning: their numbers are those that people write into scripts and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Optional
 
 from .._core.needs import needs
-from .loop import Observed, Policy
+from .loop import Observed, Policy, Replayed, replay
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from .trace import Trace
 
     Doubles = npt.NDArray[np.float64]
 
@@ -85,6 +87,33 @@ class Whole:
         with needs("numpy"):
             import numpy as np
         return np.asarray(np.maximum(np.ceil(self.inner.decide(observed) - ROUNDING), 1.0), dtype=np.float64)
+
+
+@dataclass
+class Within:
+    """All that a policy asks for, at most what VMs have: it may think of more, of which the past says nothing."""
+
+    inner: Policy
+    most: Doubles  # [V, T]
+
+    def decide(self, observed: Observed) -> Doubles:
+        """The sizes wanted, [V]."""
+        with needs("numpy"):
+            import numpy as np
+        most, wanted = self.most[:, observed.t - 1], self.inner.decide(observed)
+        with np.errstate(invalid="ignore"):
+            kept = np.where(observed.ordered > most, most, np.nan)
+        return np.where(np.isnan(wanted), kept, np.fmin(wanted, most))
+
+
+def replay_within(
+    policy: Policy, trace: Trace, most: Doubles, *, first: int, last: int, lead: int, every: int
+) -> Replayed:
+    """``loop.replay`` with sizes of at most ``most`` [V, T], up to the capacity of the trace; NaN: not known."""
+    with needs("numpy"):
+        import numpy as np
+    done = replay(Within(policy, most), trace, first=first, last=last, lead=lead, every=every)
+    return replace(done, allocation=np.minimum(done.allocation, most))
 
 
 def highest(observed: Observed, intervals: int) -> Doubles:

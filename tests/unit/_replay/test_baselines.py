@@ -15,6 +15,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._replay.baselines i
     Scaled,
     StaticPeak,
     Whole,
+    replay_within,
 )
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.loop import replay
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.score import sums_by_vm
@@ -66,3 +67,24 @@ def test_sums_by_vm_count_each_vm_alone_and_only_what_is_known():
     assert sums.size.tolist() == [4, 12]
     assert sums.capacity.tolist() == [8, 12]
     assert sums.demand.tolist() == [4, 3]
+
+
+@pytest.mark.parametrize(("lead", "landed"), [(0, 0), (1, 1)])
+def test_nobody_is_given_more_than_it_has_though_it_may_have_more(lead, landed):
+    """What stands at the size that it has is known to be held back there."""
+    of = trace([3.0] * LAST, [1.0] * LAST)
+    most = np.array([[3.0], [2.0]]).repeat(LAST, axis=1)
+    most[1, :FIRST] = np.nan
+    held = []
+
+    class Larger(Kept):
+        def decide(self, observed):
+            held.append(observed.saturated[:, -1].tolist())
+            return np.array([3.5, np.nan]) if observed.hourly else super().decide(observed)
+
+    done = replay_within(Larger(), of, most, first=FIRST, last=LAST, lead=lead, every=EVERY)
+    assert (done.allocation[0] == 3).all()
+    assert (done.allocation[1, FIRST:] == 2).all()
+    assert np.isnan(done.allocation[1, :FIRST]).all()  # what it had then is not known
+    assert held[: 2 + landed] == [[False, False]] * (1 + landed) + [[True, False]]
+    assert done.size.tolist() == [3, 4, 2]

@@ -11,7 +11,7 @@ from typing import Optional, Protocol, Union
 from .._policy.settings import MODE_IGNORE, MODE_RECOMMEND, Settings
 from .._policy.sizing import SizingPolicy
 from .._records.plan import REFUSED, STAY, Decision
-from .._records.vm import LIMITS, RESOURCES, SHRINK, VM
+from .._records.vm import GROW, LIMITS, RESOURCES, SHRINK, VM
 from .capacity import Ledger
 from .constraints import (
     Against,
@@ -60,14 +60,17 @@ class Judge:
             for offset, resource in enumerate(RESOURCES)
         }
         for limit, limited in LIMITS.items():
-            size = found[limited.size]
-            shrinks = isinstance(size, Proposal) and size.direction == SHRINK
-            after = size.size_after if isinstance(size, Proposal) and shrinks else vm.has(limited.size)
+            size, index = found[limited.size], first + len(found)
+            moves = isinstance(size, Proposal) and (size.direction == SHRINK or vm.size(limit) > 0)
+            after = size.size_after if isinstance(size, Proposal) and moves else vm.has(limited.size)
             layer = limit_layer(vm, limit, settings, size_after=after)
-            if layer is not None:
-                found[limit] = self._decide(vm, layer, settings, whole, first + len(found))
-                if layer.above is not None and isinstance(size, Proposal):
-                    found[limited.size] = _after_limit(size, found[limit], first + len(found) - 1)
+            if layer is None:
+                continue
+            own = found[limit] = self._decide(vm, layer, settings, whole, index)
+            if isinstance(size, Proposal) and layer.above is not None:
+                found[limited.size] = _after_limit(size, own, index)
+            elif isinstance(size, Proposal) and isinstance(own, Proposal) and size.direction == own.direction == GROW:
+                found[limit] = replace(own, beside=size.decision)
         return list(found.values())
 
     def _decide(

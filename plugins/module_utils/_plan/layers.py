@@ -3,7 +3,8 @@
 """Two layers: sizes, that follow demand with care, and limits, that say how much of a size is used.
 
 A limit never lies above its size. Where one would, because the size shrinks in the same plan, the limit comes down
-first; it needs no reason of its own then, for the size takes away as much. A size grows without its limit.
+first; it needs no reason of its own then, for the size takes away as much. A size grows without its limit; a limit in
+force is judged by the size that there will be, so that it does not hold back what was just given.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def limit_layer(vm: VM, limit: str, settings: Settings, *, size_after: int) -> O
     sizing, whole = settings.sizing[limit], vm.whole(limit)
     if sizing.profile == PROFILE_NONE:
         return None
-    end = min(whole, size_after * LIMITS[limit].per_unit)
+    end = size_after * LIMITS[limit].per_unit
     minimum = max(sizing.minimum, ceil_div(end * sizing.minimum_percent, 100))
     own = replace(sizing, minimum=min(minimum, end), maximum=end)
     had = vm.size(limit)  # 0: none, which goes down with its size

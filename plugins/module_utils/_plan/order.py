@@ -10,11 +10,11 @@ counts on it: it is arranged last, with the room that is left.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Union
+from typing import NamedTuple, Optional, Union
 
 from .._core.units import PPM
 from .._policy.settings import MODE_RECOMMEND, MODES, Settings
-from .._records.vm import GROW, MEMORY_MIB, RESOURCES, SHRINK, VCPUS, VM, Capability
+from .._records.vm import GROW, LIMITS, MEMORY_MIB, RESOURCES, SHRINK, VCPUS, VM, Capability
 from .capacity import Ledger
 from .constraints import Against, Opening, against_small_change
 from .target import DEMANDS, Wanted
@@ -41,6 +41,7 @@ class Proposal:
     decision: int
     code: str  # of the decision, where it comes to an act
     after: tuple[int, ...] = ()  # decisions whose acts must be done before
+    beside: Optional[int] = None  # of a limit that grows with its size: the decision on the size
     lead_ms: int = 0
 
     @property
@@ -68,6 +69,7 @@ class Placed(NamedTuple):
     size_after: int
     reason: str
     after: tuple[int, ...]
+    value: int  # of its fields: a limit to all that its VM will have is none, 0
 
 
 def arrange(
@@ -77,64 +79,105 @@ def arrange(
 
     ``exact``: room for a part of a grow is no room.
     """
-    placed: list[Placed] = []
-    positions: dict[int, int] = {}  # of shrinks already placed, by index into proposals
-    refused: dict[int, Against] = {}
-
-    by_decision = {one.decision: index for index, one in enumerate(proposals)}
-
-    def place(index: int, size_after: int, reason: str, donors: set[int]) -> None:
-        first = donors | {by_decision[one] for one in proposals[index].after}
-        new = [one for one in first if one not in positions]
-        for one in sorted(new, key=lambda one: _shrink_key(proposals[one])):
-            if one not in positions:  # else it had to be done before another of them
-                place(one, proposals[one].size_after, proposals[one].reason, set())
-        after = tuple(sorted(positions[one] for one in first))
-        positions[index] = len(placed)
-        placed.append(Placed(proposals[index], size_after, reason, after))
-
+    arranger = _Arranger(proposals, ledger, exact=exact)
     for recommended in (False, True):
-        part = [index for index, one in enumerate(proposals) if (one.mode == MODE_RECOMMEND) == recommended]
+        arranger.arrange([index for index, one in enumerate(proposals) if (one.mode == MODE_RECOMMEND) == recommended])
+    return arranger.placed, arranger.refused
+
+
+class _Fit(NamedTuple):
+    """What a grow gets; ``donors``: by index into the proposals, what must be done before."""
+
+    size_after: int
+    reason: str
+    donors: frozenset[int] = frozenset()
+
+
+class _Arranger:
+    """Places proposals one after the other."""
+
+    def __init__(self, proposals: list[Proposal], ledger: Ledger, *, exact: bool) -> None:
+        self.placed: list[Placed] = []
+        self.refused: dict[int, Against] = {}  # by decision
+        self._proposals, self._ledger, self._exact = proposals, ledger, exact
+        self._by_decision = {one.decision: index for index, one in enumerate(proposals)}
+        self._positions: dict[int, int] = {}  # of those already placed, by index into proposals
+
+    def arrange(self, part: list[int]) -> None:
+        """Place some of the proposals."""
+        proposals = self._proposals
         shrinks = [index for index in part if proposals[index].direction == SHRINK]
         for index in sorted(shrinks, key=lambda one: _donor_key(proposals[one])):
             one = proposals[index]
-            ledger.donate(one.vm, one.resource, one.size - one.size_after, donor=index)
-        grows = [index for index in part if proposals[index].direction == GROW]
-        for index in sorted(grows, key=lambda one: _grow_key(proposals[one])):
-            fit = _fit(proposals[index], ledger, exact=exact)
+            self._ledger.donate(one.vm, one.resource, one.size - one.size_after, donor=index)
+        for index in sorted((one for one in part if proposals[one].direction == GROW), key=self._grow_key):
+            one = proposals[index]
+            fit = self._fit(one) if one.resource in RESOURCES else self._fit_limit(one)
             if isinstance(fit, Against):
-                refused[proposals[index].decision] = fit
+                self.refused[one.decision] = fit
             else:
-                place(index, *fit)
+                self._place(index, fit)
         for index in sorted(shrinks, key=lambda one: _shrink_key(proposals[one])):
-            if index not in positions:
-                place(index, proposals[index].size_after, proposals[index].reason, set())
-    return placed, refused
+            self._place_shrink(index)
 
+    def _place(self, index: int, fit: _Fit) -> None:
+        one = self._proposals[index]
+        first = fit.donors | {self._by_decision[before] for before in one.after}
+        for before in sorted(first, key=lambda other: _shrink_key(self._proposals[other])):
+            self._place_shrink(before)
+        after = tuple(sorted(self._positions[before] for before in first))
+        none = one.resource in LIMITS and fit.size_after >= self._whole(one)
+        self._positions[index] = len(self.placed)
+        self.placed.append(Placed(one, fit.size_after, fit.reason, after, 0 if none else fit.size_after))
 
-def _fit(one: Proposal, ledger: Ledger, *, exact: bool) -> Union[tuple[int, str, set[int]], Against]:
-    """Take room for the grow, or for as much of it as there is and as is worth an act. A limit takes none."""
-    if one.resource not in RESOURCES:
-        return one.size_after, one.reason, set()
-    short = ledger.shortage(one.vm, one.resource)
-    if short.available >= one.size_after - one.size:
-        return one.size_after, one.reason, ledger.take(one.vm, one.resource, one.size_after - one.size)
-    part = (one.size + max(0, short.available)) // one.granule * one.granule
-    sizing = one.settings.sizing[one.resource]
-    reason = f"{one.reason}; {short.reason}"
-    too_small = part <= one.size or part < one.capability.minimum
-    if exact or too_small or against_small_change(one.size, part, sizing=sizing):
-        return Against(short.code, reason, short.line)
-    return part, f"{reason}, so it gets {part}", ledger.take(one.vm, one.resource, part - one.size)
+    def _place_shrink(self, index: int) -> None:
+        """Unless it had to be done before another, or is a grow that has its place."""
+        if index not in self._positions:
+            one = self._proposals[index]
+            self._place(index, _Fit(one.size_after, one.reason))
+
+    def _fit(self, one: Proposal) -> Union[_Fit, Against]:
+        """Take room for the grow, or for as much of it as there is and as is worth an act."""
+        wanted, short = one.size_after - one.size, self._ledger.shortage(one.vm, one.resource)
+        if short.available >= wanted:
+            return _Fit(one.size_after, one.reason, frozenset(self._ledger.take(one.vm, one.resource, wanted)))
+        part = (one.size + max(0, short.available)) // one.granule * one.granule
+        sizing = one.settings.sizing[one.resource]
+        reason = f"{one.reason}; {short.reason}"
+        too_small = part <= one.size or part < one.capability.minimum
+        if self._exact or too_small or against_small_change(one.size, part, sizing=sizing):
+            return Against(short.code, reason, short.line)
+        donors = self._ledger.take(one.vm, one.resource, part - one.size)
+        return _Fit(part, f"{reason}, so it gets {part}", frozenset(donors))
+
+    def _fit_limit(self, one: Proposal) -> Union[_Fit, Against]:
+        """A limit takes no room; what lies above the size that there is waits for the size to grow."""
+        has, end = one.vm.whole(one.resource), self._whole(one)
+        size_after = min(one.size_after, end)
+        if one.beside is None:
+            return _Fit(size_after, one.reason)
+        if size_after <= one.size:
+            why = self.refused[one.beside]
+            return why._replace(reason=f"its {LIMITS[one.resource].size} do not grow: {why.reason}")
+        size = frozenset({self._by_decision[one.beside]}) if has < size_after < end else frozenset()
+        return _Fit(size_after, one.reason, size)
+
+    def _whole(self, one: Proposal) -> int:
+        """All that this limit may end at: of the size that its VM has, or is given by now."""
+        size = self._positions.get(self._by_decision[one.beside]) if one.beside is not None else None
+        given = 0 if size is None else self.placed[size].size_after * LIMITS[one.resource].per_unit
+        return max(one.vm.whole(one.resource), given)
+
+    def _grow_key(self, index: int) -> tuple[int, int, str, str, bool]:
+        """By priority, then by pressure; a limit comes right after the size that it grows with."""
+        one = self._proposals[index]
+        first = one if one.beside is None else self._proposals[self._by_decision[one.beside]]
+        return -first.settings.priority, -first.pressure_ppm, first.vm.unique_id, first.resource, one is not first
 
 
 def _donor_key(one: Proposal) -> tuple[int, int, str, str]:
     """What needs no approval first, then the largest: the fewest donors for each grow."""
     return -MODES.index(one.mode), one.size_after - one.size, one.vm.unique_id, one.resource
-
-
-def _grow_key(one: Proposal) -> tuple[int, int, str, str]:
-    return -one.settings.priority, -one.pressure_ppm, one.vm.unique_id, one.resource
 
 
 def _shrink_key(one: Proposal) -> tuple[int, int, str, str]:

@@ -103,8 +103,11 @@ def _measured_s(vm: VM, resource: str, leads_ms: Mapping[tuple[str, str], int]) 
 
 
 def _ask(vm: VM, row: int, layer: Layer, settings: Settings) -> _Asked:
-    """The minimum that goes by the size that a limit limits comes later: that size may change in the same plan."""
-    most = layer.sizing.maximum if layer.resource in LIMITS else max(layer.size, layer.sizing.maximum)
+    """What goes by the size that a limit limits comes later: that size may change in the same plan."""
+    most = max(layer.size, layer.sizing.maximum)
+    if layer.resource in LIMITS:
+        limited = LIMITS[layer.resource]
+        most = max(most, settings.sizing[limited.size].maximum * limited.per_unit)
     budget = float(settings.error_budget_percent) / PERCENT
     return _Asked(vm.unique_id, row, layer.size, settings.sizing[layer.resource].minimum, most, budget)
 

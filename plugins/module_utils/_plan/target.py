@@ -197,6 +197,7 @@ class _Why(NamedTuple):
     fits_line: int
     shrink_line: int
     use_percent: int  # what was used lately is at most so much of a smaller size
+    sized: bool = False  # ``shrink`` says to which size
 
 
 def _by_bound(span: Span, upper: int, *, sizing: Sizing, demand: Demand) -> _Why:
@@ -221,7 +222,8 @@ def _by_price(resource: str, span: Span, why: _Why, service: Service, *, sizing:
         text = f"P{_percentile(sizing.quantile)} at {sizing.target_use_percent} % use takes {demand.size(span.least)}"
         line = sizing.lines["target_use_percent"]
     text = f"{told(resource, service)}; {text}"
-    return _Why(text, text, text, line, line, line, use_percent=PERCENT if resource in LIMITS else why.use_percent)
+    use_percent = PERCENT if resource in LIMITS else why.use_percent
+    return _Why(text, text, text, line, line, line, use_percent=use_percent, sized=True)
 
 
 def _grow(size: int, least: int, granule: int, *, sizing: Sizing, demand: Demand, why: _Why) -> Wanted:
@@ -264,7 +266,8 @@ def _shrink(
             size, "", "recent_use", f"{why.shrink}, but {lately}: that takes {demand.size(by_use)}", why.shrink_line
         )
     wanted = max(most, by_use)
-    reason = f"{why.shrink} and {lately}: {demand.size(wanted)} are enough, it has {demand.size(size, unit=False)}"
+    enough = "" if why.sized and wanted == most else f": {demand.size(wanted)} are enough"
+    reason = f"{why.shrink} and {lately}{enough}, it has {demand.size(size, unit=False)}"
     return Wanted(wanted, SHRINK, SHRINK, reason, why.shrink_line)
 
 

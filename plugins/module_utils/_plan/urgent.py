@@ -56,6 +56,9 @@ class Short:
         found = self.wants(vm, layer, settings)
         peak = max(self.peaks.get((vm.unique_id, demand.metric), 0.0), _use(self.readings[vm.unique_id], demand.metric))
         stay = stay._replace(upper=_whole(peak))
+        if not found and layer.resource in LIMITS and layer.sizing.maximum > vm.whole(layer.resource):
+            reason = f"its {LIMITS[layer.resource].size} grow: a limit of {demand.size(layer.size)} would hold them"
+            return stay._replace(size=layer.sizing.maximum, direction=GROW, code=GROW, reason=reason, line=line)
         if not found:
             return stay
         has, rule = layer.size * demand.per_unit, _rule(settings, layer.resource)

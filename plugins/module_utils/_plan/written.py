@@ -98,10 +98,7 @@ def _action(placed: Placed, *, action_id: str, after: tuple[str, ...]) -> Action
         mode=one.mode,
         size_before=one.size,
         size_after=placed.size_after,
-        changes=tuple(
-            Change(field=name, before=vm.fields[name], after=vm.field_value(one.resource, placed.size_after))
-            for name in capability.fields
-        ),
+        changes=tuple(Change(field=name, before=vm.fields[name], after=placed.value) for name in capability.fields),
         generation=vm.generation,
         inverse=Inverse(operation=capability.operation, when=capability.inverse),
         restart=capability.restart,

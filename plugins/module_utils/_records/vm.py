@@ -136,7 +136,3 @@ class VM:
     def whole(self, limit: str) -> int:
         """All of the size that this one of LIMITS limits, in the limit's unit."""
         return int(getattr(self, LIMITS[limit].size)) * LIMITS[limit].per_unit
-
-    def field_value(self, resource: str, size: int) -> int:
-        """What the fields of one of RESOURCES or LIMITS hold at this size: a limit to all that it has is none, 0."""
-        return 0 if resource in LIMITS and size >= self.whole(resource) else size

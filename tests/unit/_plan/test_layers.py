@@ -73,10 +73,12 @@ def test_no_limit_is_planned_unless_the_policy_asks_for_one() -> None:
         (0, 0, 0, (4000, 400)),  # a tenth of all
         (1000, 700, 0, None),  # 70 % of 1000: between the two
         (1000, 701, 0, (1000, 1010)),
-        (1000, 9000, 0, (1000, 4000)),
+        (1000, 2800, 0, (1000, 4000)),
+        (1000, 9000, 0, (1000, 12_860)),  # its vCPUs grow to 13
         (0, 9000, 0, None),  # none is all of it
-        (4000, 9000, 0, None),
-        (6000, 9000, 0, None),
+        (4000, 9000, 0, (4000, 12_860)),
+        (6000, 9000, 0, (4000, 12_860)),  # of six it could use four
+        (4000, 2800, 0, None),
     ],
 )
 @pytest.mark.safety(rule=2)
@@ -188,9 +190,57 @@ def test_a_limit_below_a_shrinking_size_and_no_limit_need_no_order() -> None:
 def test_a_size_grows_without_its_limit() -> None:
     made = planned(limited(0, vcpus=1), 1900, ELASTIC)
     assert sizes(made) == {CPU: (1, 3)}
-    made = planned(limited(500, vcpus=1), 1900, ELASTIC)
-    assert sizes(made) == {CPU: (1, 3), LIMIT: (500, 1000)}
+
+
+@pytest.mark.safety(rule=7)
+@pytest.mark.parametrize("limit", [500, 990, 1000])
+def test_a_limit_in_force_grows_after_its_size_in_the_same_plan(limit: int) -> None:
+    made = planned(limited(limit, vcpus=1), 1900, ELASTIC)
+    assert sizes(made) == {CPU: (1, 3), LIMIT: (limit, 2720)}
+    size, own = made.actions
+    assert (size.after, own.after) == ((), (size.action_id,))
+    assert own.changes == tuple(Change(field, limit, 2720) for field in FIELDS)
+    undo = make_rollback(
+        made, receipt(made), applied(snapshot([limited(limit, vcpus=1)]), made.actions), now=NOW, snapshot_digest="d"
+    )
+    assert [one.resource for one in undo.actions] == [CPU_LIMIT_MILLICORES, VCPUS]
+
+
+def test_a_limit_of_all_that_its_size_grows_to_is_none_and_waits_for_nothing() -> None:
+    made = planned(limited(500, vcpus=1), 2100, ELASTIC)
+    assert sizes(made) == {CPU: (1, 3), LIMIT: (500, 3000)}
+    assert [one.after for one in made.actions] == [(), ()]
+    assert made.actions[1].changes == tuple(Change(field, 500, 0) for field in FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("room", "limit", "expected"),
+    [
+        (1, 500, {LIMIT: (500, 1000)}),
+        (1, 1000, {}),
+        (2, 500, {CPU: (1, 2), LIMIT: (500, 2000)}),
+        (2, 1000, {CPU: (1, 2), LIMIT: (1000, 2000)}),
+    ],
+)
+@pytest.mark.safety(rule=7)
+def test_where_its_size_gets_less_a_limit_ends_there(
+    room: int, limit: int, expected: dict[tuple[str, str], tuple[int, int]]
+) -> None:
+    seen = snapshot([limited(limit, vcpus=1)], [host(vcpus=room)])
+    made = plan(seen, forecast({CPU: 1900}), ELASTIC)
+    assert sizes(made) == expected
     assert all(one.after == () for one in made.actions)
+    assert all(one.changes[0].after == 0 for one in made.actions if one.resource == CPU_LIMIT_MILLICORES)
+    if not expected:
+        assert decision(made, resource=CPU_LIMIT_MILLICORES) == (REFUSED, "no_room")
+
+
+def test_a_limit_comes_right_after_its_size_whoever_is_pressed() -> None:
+    seen = snapshot([limited(500, vcpus=1), limited(3900, vcpus=4, name="b"), vm("c", vcpus=1)])
+    made = plan(seen, forecast({CPU: 1900, ("b", VCPUS): 4000, ("c", VCPUS): 1500}), ELASTIC)
+    assert [(one.vm_name, one.resource) for one in made.actions] == [
+        ("a", VCPUS), LIMIT, ("c", VCPUS), ("b", VCPUS), ("b", CPU_LIMIT_MILLICORES),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("limit", [0, 500, 1900, 2500, 4000])
@@ -212,9 +262,9 @@ def test_in_no_order_that_heeds_after_a_limit_lies_above_its_size(limit: int, up
 @pytest.mark.parametrize("limit", [0, 500, 2500, 4000])
 @pytest.mark.parametrize("upper", [100, 1200, 1800, 2600, 9000])
 def test_a_plan_comes_to_rest(limit: int, upper: int) -> None:
-    """Where a size has grown above what its limit ended at, the limit follows in the plan after."""
+    """At once; but where no limit was in force and the size grew, one comes in the plan after."""
     seen, made = snapshot([limited(limit)]), forecast({CPU: upper})
-    for _round in range(2):
+    for _round in range(1 if limit else 2):
         acts = plan(seen, made, ELASTIC).actions
         seen = applied(seen, acts)
     assert plan(seen, made, ELASTIC).actions == ()
@@ -232,9 +282,7 @@ def test_a_limit_is_only_recommended_where_the_forecasts_of_its_size_did_badly()
 def test_the_words_give_vcpus_and_exact_millicores() -> None:
     made = planned(limited(), 1300)
     assert explain(made, "a").count("has 4 vCPU (4000 millicores), wanted 2 vCPU (2000 millicores)") == 1
-    assert "P95 of demand is at most 1.30 vCPU and it lately used 0.00 vCPU: 2 vCPU are enough" in (
-        after_text(made)
-    )
+    assert "P95 of demand is at most 1.30 vCPU and it lately used 0.00 vCPU: 2 vCPU are enough" in (after_text(made))
     assert "cpu_limit_millicores: 2 vCPU (2000 millicores)" in after_text(made)
     assert "2 vCPU (2000 millicores)" in plan_table(made)
     assert "-2000 millicores of limit" in summary_line(made)

@@ -83,7 +83,11 @@ def guard(
         (800, {"cpu_delay_millicores": reading(20, 400)}, {}),  # a moment's delay is none
         (0, {"cpu_delay_millicores": reading(900)}, {}),  # without a limit it is its neighbours'
         (0, {"cpu_millicores": reading(1980)}, {("a", VCPUS): (2, 5)}),
-        (2000, {"cpu_millicores": reading(1980)}, {("a", VCPUS): (2, 5)}),  # a limit of all it has is none
+        (  # a limit of all it has would hold what it gets
+            2000,
+            {"cpu_millicores": reading(1980)},
+            {("a", VCPUS): (2, 5), ("a", CPU_LIMIT_MILLICORES): (2000, 5000)},
+        ),
         (800, {"cpu_millicores": reading(math.nan)}, {}),
         (0, {"memory_used_mib": reading(900, 950)}, {("a", MEMORY_MIB): (1024, 1280)}),
         (0, {"memory_used_mib": reading(900, 940)}, {}),

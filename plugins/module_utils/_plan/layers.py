@@ -40,7 +40,14 @@ def limit_layer(vm: VM, limit: str, settings: Settings, *, size_after: int) -> O
         return None
     end = size_after * LIMITS[limit].per_unit
     minimum = max(sizing.minimum, ceil_div(end * sizing.minimum_percent, 100))
-    own = replace(sizing, minimum=min(minimum, end), maximum=end)
+    of_size = settings.sizing[LIMITS[limit].size]
+    own = replace(
+        sizing,
+        minimum=min(minimum, end),
+        maximum=end,
+        declared=min(of_size.declared * LIMITS[limit].per_unit, end),
+        lines={**sizing.lines, "declared": of_size.lines["declared"]},
+    )
     had = vm.size(limit)  # 0: none, which goes down with its size
     return Layer(limit, vm.has(limit) if had else end, own, above=end if end < whole and had > end else None)
 

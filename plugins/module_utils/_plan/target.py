@@ -10,6 +10,8 @@ act, with the same forecast, finds it between the two: nothing to do.
 Where an outcome model speaks for the VM, its cheapest size is known too: what the VM has, where a change would not pay.
 A size then goes to the larger of the least and the cheapest. A limit, which can be lifted within seconds, goes to the
 cheapest alone, up to all of the size that it limits.
+
+A VM that is not known for a full history yet, and whose workload is said to need so much, is given no less than that.
 """
 
 from __future__ import annotations
@@ -161,14 +163,21 @@ def wanted_size(
     a forecast may raise a size at once and lower it only against a full history.
     """
     demand = DEMANDS[resource]
-    if upper < 0:
+    need = _declared(resource, choice, granule, sizing=sizing, settings=settings)
+    if upper < 0 and need <= size:
         code, what = _NO_BOUND[upper]
         return Wanted(size, "", code, f"{what} {demand.metric}", 0)
+    if upper < 0:
+        why = _by_declaration(need, choice, sizing=sizing, settings=settings, demand=demand)
+        return _grow(size, need, granule, sizing=sizing, demand=demand, why=why)
     span = sizes_for(resource, upper, sizing=sizing, granule=granule)
     why = _by_bound(span, upper, sizing=sizing, demand=demand)
     if service is not None:
         why = _by_price(resource, span, why, service, sizing=sizing, line=settings.lines[BUDGET_SETTING])
         span = by_price(resource, span, service, sizing=sizing)
+    if need > span.least:
+        why = _by_declaration(need, choice, sizing=sizing, settings=settings, demand=demand)
+        span = Span(need, max(span.most, need), span.floor)
     if size < span.least:
         return _grow(size, span.least, granule, sizing=sizing, demand=demand, why=why)
     if size <= span.most:
@@ -224,6 +233,21 @@ def _by_price(resource: str, span: Span, why: _Why, service: Service, *, sizing:
     text = f"{told(resource, service)}; {text}"
     use_percent = PERCENT if resource in LIMITS else why.use_percent
     return _Why(text, text, text, line, line, line, use_percent=use_percent, sized=True)
+
+
+def _declared(resource: str, choice: Optional[Choice], granule: int, *, sizing: Sizing, settings: Settings) -> int:
+    """The size that is said to be needed of a VM that is not known for long enough; else 0."""
+    if choice is not None and choice.history_s >= settings.history_days * SECONDS_PER_DAY:
+        return 0
+    need = up(sizing.declared, granule)
+    return min(need, sizing.maximum) if resource in LIMITS else need
+
+
+def _by_declaration(need: int, choice: Optional[Choice], *, sizing: Sizing, settings: Settings, demand: Demand) -> _Why:
+    days = (choice.history_s if choice else 0) * 10 // SECONDS_PER_DAY / 10  # rounded down: a full history is enough
+    text = f"declared to need {demand.size(need)}, known for {days:.1f} of {settings.history_days} days"
+    line = sizing.lines["declared"]
+    return _Why(text, text, text, line, line, line, use_percent=sizing.shrink_target_use_percent, sized=True)
 
 
 def _grow(size: int, least: int, granule: int, *, sizing: Sizing, demand: Demand, why: _Why) -> Wanted:

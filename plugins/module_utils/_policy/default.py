@@ -24,6 +24,7 @@ defaults:
   vcpus:
     minimum: 1
     maximum: 64
+    declared: 0                      # what its workload is said to need, while little is known; 0: nobody says
     quantile: 0.95                   # of the forecast: the upper bound that counts
     target_use_percent: 70           # grow when the upper bound is more than this share of the size
     shrink_target_use_percent: 65    # shrink only to a size of which the upper bound is no more than this share
@@ -32,6 +33,7 @@ defaults:
   memory:
     minimum_mib: 128
     maximum_mib: 524288
+    declared_mib: 0
     granule_mib: 128
     quantile: 0.98
     target_use_percent: 90

@@ -39,10 +39,11 @@ SETTINGS: dict[str, Any] = {
     "restarts": Word(("never",)),
     "windows": Windows(),
     "cost": {"per_vcpu": Integer(0, 10**9), "per_memory_gib": Integer(0, 10**9)},
-    "vcpus": {"minimum": Integer(1, 4096), "maximum": Integer(1, 4096), **_SIZING},
+    "vcpus": {"minimum": Integer(1, 4096), "maximum": Integer(1, 4096), "declared": Integer(0, 4096), **_SIZING},
     "memory": {
         "minimum_mib": Integer(1, 2**26),
         "maximum_mib": Integer(1, 2**26),
+        "declared_mib": Integer(0, 2**26),
         "granule_mib": Integer(1, 2**16),
         "guest_floor_percent": Integer(0, 1000),
         "calm_swap_kib_per_s": Integer(1, 2**32),
@@ -93,6 +94,7 @@ THRESHOLDS = ("saturated_percent", "delay_percent", "memory_used_percent", "swap
 _BUILT_IN = {
     "maximum": 2**53 - 1,
     "granule": 1,
+    "declared": 0,
     "guest_floor_percent": 0,
     "minimum_percent": 0,
     "profile": PROFILE_CAREFUL,
@@ -109,13 +111,15 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True)
 class Sizing:
-    """How one resource is sized; minimum, maximum and granule in the resource's unit.
+    """How one resource is sized; minimum, maximum, declared and granule in the resource's unit.
 
+    ``declared``: what the workload is said to need, until the VM is known for long enough; 0: nobody says.
     ``minimum_percent``: of the size that a limit limits. ``shrink_hold_minutes``: of the elastic profile alone.
     """
 
     minimum: int
     maximum: int
+    declared: int
     granule: int
     quantile: str
     target_use_percent: int
@@ -219,7 +223,7 @@ def _build_guard(value: dict[str, Any]) -> Guard:
 
 def _build_sizing(flat: dict[str, Setting], resource: str, name: str) -> Sizing:
     section, unit = SECTIONS[resource]
-    names = {key: f"{key}{unit}" for key in ("minimum", "maximum", "granule")}
+    names = {key: f"{key}{unit}" for key in ("minimum", "maximum", "declared", "granule")}
     keys = {
         "minimum": flat[f"{section}.minimum{unit}"],
         **{key: flat.get(f"{section}.{names.get(key, key)}", Setting(_BUILT_IN[key], 0)) for key in _BUILT_IN},

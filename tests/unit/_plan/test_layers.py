@@ -305,3 +305,22 @@ def test_undoing_gives_back_the_limit_that_was(limit: int) -> None:
     undo = make_rollback(made, receipt(made), after, now=NOW, snapshot_digest="sha256:9")
     assert [one.resource for one in undo.actions] == [VCPUS, CPU_LIMIT_MILLICORES] if limit else len(undo.actions) == 2
     assert applied(after, undo.actions).vms[0].fields == before.vms[0].fields
+
+
+@pytest.mark.parametrize(
+    ("limit", "vcpus", "expected"),
+    [
+        (1000, 4, {LIMIT: (1000, 3000)}),
+        (0, 4, {LIMIT: (4000, 3000)}),
+        (3000, 4, {}),
+        (1000, 2, {CPU: (2, 3), LIMIT: (1000, 3000)}),
+    ],
+)
+def test_a_limit_gives_a_vm_that_is_not_known_yet_what_is_declared(
+    limit: int, vcpus: int, expected: dict[tuple[str, str], tuple[int, int]]
+) -> None:
+    rules = ELASTIC.replace("vcpus: {", "vcpus: {declared: 3, ")
+    made = plan(snapshot([limited(limit, vcpus=vcpus)]), forecast({CPU: 500}, history_s=3600), rules)
+    assert sizes(made) == expected
+    assert all("declared to need 3 vCPU, known for 0.0 of 7 days" in one.reason for one in made.actions)
+    assert LIMIT in sizes(plan(snapshot([limited(3000)]), forecast({CPU: 500}), rules))

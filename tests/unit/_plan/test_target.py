@@ -11,9 +11,9 @@ import pytest
 
 from ansible_collections.headroom.fleet.plugins.module_utils._core.clock import format_utc
 from ansible_collections.headroom.fleet.plugins.module_utils._plan.target import Clock, wanted_size
-from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import ACT, STAY, Service
+from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import ACT, REFUSED, STAY, Service
 from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import CPU_LIMIT_MILLICORES, MEMORY_MIB, VCPUS
-from tests.unit._plan.fleets import FREE, NOW, decision, forecast, host, plan, policy, sizes, snapshot, vm
+from tests.unit._plan.fleets import FREE, NOW, applied, decision, forecast, host, plan, policy, sizes, snapshot, vm
 
 CPU, MEMORY = ("a", VCPUS), ("a", MEMORY_MIB)
 
@@ -199,3 +199,52 @@ def test_a_reason_by_price_is_one_line(
     )
     assert found.reason == f"0.3 of 1 % spent; {reason}"
     assert len(found.reason) <= 160
+
+
+DECLARED = FREE.replace("vcpus: {", "vcpus: {declared: 6, ").replace("memory: {", "memory: {declared_mib: 2000, ")
+YOUNG = {"history_s": 7 * 86_400 - 1}
+
+
+@pytest.mark.parametrize(
+    ("upper", "values", "expected", "reason"),
+    [
+        (1000, YOUNG, (4, 6), "declared to need 6 vCPU, known for 6.9 of 7 days, it has 4"),
+        (1000, {"history_s": 0}, (4, 6), "declared to need 6 vCPU, known for 0.0 of 7 days, it has 4"),
+        (4900, YOUNG, (4, 7), "P95 of demand is at most 4.90 vCPU: at 70 % use that takes 7 vCPU, it has 4"),
+        (float("nan"), YOUNG, (4, 6), "declared to need 6 vCPU, known for 6.9 of 7 days, it has 4"),
+        (2800, {}, None, "P95 of demand is at most 2.80 vCPU: 4 to 5 vCPU fit, it has 4"),
+        (9, {}, (4, 1), "P95 of demand is at most 0.01 vCPU and it lately used 0.00 vCPU: 1 vCPU are enough, it has 4"),
+        (float("nan"), {}, None, "there is no usable number in the forecast of cpu_millicores"),
+    ],
+)
+def test_what_is_declared_is_given_until_the_vm_is_known(
+    upper: float, values: dict[str, int], expected: tuple[int, int] | None, reason: str
+) -> None:
+    made = plan(snapshot([vm(vcpus=4, memory_mib=4096)]), forecast({CPU: upper}, **values), DECLARED)
+    assert sizes(made).get(CPU) == expected
+    (found,) = (one for one in made.decisions if one.resource == VCPUS)
+    assert found.reason == reason
+    if expected == (4, 6):
+        assert DECLARED.splitlines()[found.policy_line - 1].startswith("  vcpus: {declared: 6")
+
+
+def test_what_is_declared_needs_no_telemetry_at_all() -> None:
+    seen = snapshot([vm(vcpus=4, memory_mib=1024)])
+    for made in (None, forecast({})):
+        first = plan(seen, made, DECLARED)
+        assert sizes(first) == {CPU: (4, 6), MEMORY: (1024, 2048)}
+        again = plan(applied(seen, first.actions), made, DECLARED)
+        assert [one.code for one in again.decisions] == ["no_forecast", "no_forecast"]
+        assert sizes(plan(seen, made)) == {}
+
+
+@pytest.mark.safety(rule=2)
+def test_a_declaration_lets_nothing_shrink_and_asks_for_no_more_than_the_policy_gives() -> None:
+    made = plan(snapshot([vm(vcpus=8, memory_mib=4096)]), forecast({CPU: 100}, **YOUNG), DECLARED)
+    assert decision(made) == (STAY, "short_history")
+    capped = DECLARED.replace("declared: 6", "declared: 6, maximum: 5")
+    assert sizes(plan(snapshot([vm(vcpus=4, memory_mib=4096)]), None, capped)) == {CPU: (4, 5)}
+    full = plan(snapshot([vm(vcpus=4, memory_mib=4096)], [host(vcpus=4)]), None, DECLARED)
+    assert decision(full) == (REFUSED, "no_room")
+    ignored = plan(snapshot([vm(vcpus=4, memory_mib=4096)]), None, DECLARED.replace("mode: auto", "mode: ignore"))
+    assert ignored.actions == ()

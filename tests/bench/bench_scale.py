@@ -1,11 +1,14 @@
 # Copyright: (c) 2026, Headroom contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What it costs to size a fleet once: python tests/bench/bench_scale.py [VMs ...] [--large].
+"""What it costs to size a fleet once: python tests/bench/bench_scale.py [VMs ...] [--large] [--keep FOLDER].
 
-Four metrics, a week of intervals of 300 s with mean and maximum, read from a Delta table by the telemetry store's own
-scan; then features, three outcomes for each of the candidates, and the choice by price. Each metric has a model of its
-own, learnt from some VMs of the same generated fleet. Each size of fleet is measured in a process of its own; writing
-the telemetry and training are not counted.
+Four metrics, a week of intervals of 300 s with mean and maximum, read from a Delta table into the telemetry store's
+own grids; then features, three outcomes for each of the candidates, and the choice by price. Each metric has a model of
+its own, learnt from some VMs of the same generated fleet. Each size of fleet is measured in a process of its own;
+writing the telemetry and training are not counted.
+
+CPU seconds are those of this machine at this time: on two threads of one core, whoever works on the other one makes
+them more.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import json
 import multiprocessing
 import os
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -32,6 +36,7 @@ DAYS, PER_DAY, INTERVAL_S, LEAD, EVERY = 7, 288, 300, 1, 12
 METRICS = ("cpu_millicores", "disk_read_iops", "memory_used_mib", "net_receive_bits_per_s")
 LARGE = 100_000
 WRITTEN_VMS = 2_500  # at once
+SIZED_VMS = 4_000  # at once
 LEARNT_VMS, MOMENTS = 300, 20
 CAPACITY = 8_000.0
 
@@ -39,25 +44,37 @@ CAPACITY = 8_000.0
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("vms", nargs="*", type=int, default=[1_000, 10_000])
-    options.add_argument("--large", action="store_true", help=f"also {LARGE:,} VMs: 20 GB of disk for a while")
+    options.add_argument("--large", action="store_true", help=f"also {LARGE:,} VMs: 14 GB of disk for a while")
+    options.add_argument("--keep", type=Path, help="leave telemetry in this folder, and use what was left there")
     chosen = options.parse_args()
+    sizes = [*chosen.vms, *([LARGE] if chosen.large else [])]
     with tempfile.TemporaryDirectory() as scratch:
         namespace = Path(scratch, "ansible_collections/headroom")
         namespace.mkdir(parents=True)
         (namespace / "fleet").symlink_to(CHECKOUT)
         sys.path.insert(0, scratch)
         models = {metric: learnt(metric) for metric in METRICS}
-        costs = []
-        for vms in [*chosen.vms, *([LARGE] if chosen.large else [])]:
-            with tempfile.TemporaryDirectory() as place:
-                write(place, vms)
-                told = Path(place, "told")
-                process = multiprocessing.get_context("spawn").Process(target=measure, args=(vms, place, models, told))
-                process.start()
-                process.join()
-                costs.append((vms, json.loads(told.read_bytes())))
-        for (few, before), (many, after) in itertools.pairwise(costs):
-            print(f"{many / few:.1f} times the VMs cost {after / before:.1f} times the CPU seconds")
+        costs = [(vms, cost(vms, models, chosen.keep, Path(scratch))) for vms in sizes]
+    for (few, before), (many, after) in itertools.pairwise(costs):
+        print(f"{many / few:.1f} times the VMs cost {after / before:.1f} times the CPU seconds")
+
+
+def cost(vms: int, models: dict, keep: Path | None, scratch: Path) -> float:
+    """CPU seconds of a fleet of this size."""
+    place = (keep or scratch) / str(vms)
+    if not place.exists():
+        part = place.with_suffix(".part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        write(str(part), vms)
+        part.rename(place)
+    told = scratch / "told"
+    process = multiprocessing.get_context("spawn").Process(target=measure, args=(vms, str(place), models, told))
+    process.start()
+    process.join()
+    if not keep:
+        shutil.rmtree(place)
+    return json.loads(told.read_bytes())
 
 
 def demand(metric: str, first: int, count: int, days: int) -> tuple[np.ndarray, np.ndarray]:
@@ -70,6 +87,11 @@ def demand(metric: str, first: int, count: int, days: int) -> tuple[np.ndarray, 
     mean = level * np.clip(shape + 0.1 * rng.standard_normal(shape.shape), 0.02, None)
     peak = mean * (1 + 0.3 * rng.random(shape.shape))
     return np.round(np.minimum(mean, CAPACITY), 3), np.round(np.minimum(peak, CAPACITY), 3)
+
+
+def vm_id(number: int) -> str:
+    """The unique_id of a VM."""
+    return f"bench/{number:032x}"
 
 
 def learnt(metric: str):
@@ -106,7 +128,7 @@ def write(place: str, vms: int) -> None:
     begin = time.monotonic()
     for first in range(0, vms, WRITTEN_VMS):
         count = min(WRITTEN_VMS, vms - first)
-        ids = pa.array([f"bench/{number:032x}" for number in range(first, first + count)])
+        ids = pa.array([vm_id(number) for number in range(first, first + count)])
         for metric in METRICS:
             mean, peak = demand(metric, first, count, DAYS)
             for day in range(DAYS):
@@ -132,7 +154,7 @@ def write(place: str, vms: int) -> None:
 
 def measure(vms: int, place: str, models: dict, told: Path) -> None:
     """Size all VMs by all metrics and print what that cost."""
-    spent = sized(place, models)
+    spent = sized(place, vms, models)
     total = sum(spent.values())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     parts = ", ".join(f"{name} {seconds:.2f}" for name, seconds in spent.items())
@@ -144,13 +166,14 @@ def measure(vms: int, place: str, models: dict, told: Path) -> None:
     told.write_text(json.dumps(total))
 
 
-def sized(place: str, models: dict) -> dict[str, float]:
+def sized(place: str, vms: int, models: dict) -> dict[str, float]:
     """CPU seconds of each step; the first is what every process begins with."""
     import lightgbm  # noqa: F401 - here, so that no step is charged with it
 
     from ansible_collections.headroom.fleet.plugins.module_utils._forecast.outcome_model import curves
     from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer_training import LEARNT_WITH as POINT
     from ansible_collections.headroom.fleet.plugins.module_utils._plan.price import Prices, cheapest
+    from ansible_collections.headroom.fleet.plugins.module_utils._store.dense import grids
     from ansible_collections.headroom.fleet.plugins.module_utils._store.series import SeriesStore
 
     prices = Prices(*(getattr(POINT, name) for name in Prices.__dataclass_fields__))
@@ -164,17 +187,18 @@ def sized(place: str, models: dict) -> dict[str, float]:
         clock = now
 
     count("imports")
+    ids = [vm_id(number) for number in range(vms)]
     scan = SeriesStore(place).scan(
-        None, metrics=METRICS, start=END - timedelta(days=DAYS), end=END, interval_s=INTERVAL_S
+        ids, metrics=METRICS, start=END - timedelta(days=DAYS), end=END, interval_s=INTERVAL_S
     )
-    for table in scan.tables():
+    for grid in grids(scan):
+        if not (grid.mean <= grid.maximum).all():  # none is missing
+            raise SystemExit("Telemetry was not read as it was written.")
         count("reading")
-        # Rows are sorted by VM, metric and time, and none is missing.
-        values = table["maximum"].to_numpy().reshape(-1, len(METRICS), DAYS * PER_DAY)
-        for number, metric in enumerate(METRICS):
-            past = moment(values[:, number])
+        for first in range(0, len(grid.unique_ids), SIZED_VMS):
+            past = moment(grid.maximum[first : first + SIZED_VMS])
             count("layout")
-            said = curves(models[metric], past, 0.01 * past.capacity)
+            said = curves(models[grid.metric], past, 0.01 * past.capacity)
             count("features and outcomes")
             nothing = np.zeros(len(past.capacity))
             wanted = cheapest(

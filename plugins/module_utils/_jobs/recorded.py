@@ -21,6 +21,7 @@ from .._records.series import CPU_MILLICORES, DAY_S, MEMORY_USED_MIB
 from .._records.vm import MAXIMUM_MEMORY_MIB, MAXIMUM_VCPUS, MEMORY_MIB, VCPUS
 from .._replay.protocol import FLOORS
 from .._replay.trace import CARRY, STEP_S, Floor, Trace, carried
+from .._store.dense import GridsDigest, grids
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from .._records.vm import VM
+    from .._store.dense import Grid
     from .context import Context
 
     Doubles = npt.NDArray[np.float64]
@@ -93,8 +95,15 @@ def read_recorded(
 ) -> tuple[Recorded, str]:
     """Read one metric of a fleet from the telemetry store, as ``recorded`` lays it out; and the digest of the rows."""
     scan = context.series.scan([vm.unique_id for vm in vms], metrics=[metric], start=start, end=end, interval_s=step_s)
-    found = recorded(scan, vms, metric=metric, target=target, start=start, end=end, step_s=step_s)
-    return found, scan.header().rows_digest
+    read = GridsDigest()
+
+    def parts() -> Iterator[tuple[list[str], Doubles]]:
+        for grid in grids(scan):
+            read.update(grid)
+            yield _of_grid(grid, target)
+
+    found = _recorded(parts(), vms, metric=metric, start=start, step_s=step_s, steps=scan.slots)
+    return found, read.value()
 
 
 def recorded(
@@ -108,17 +117,31 @@ def recorded(
     step_s: int = STEP_S,
 ) -> Recorded:
     """Lay out one metric over [start, end), both multiples of the interval. VMs are sorted by id."""
+    steps = int((end - start).total_seconds()) // step_s
+    start_us = round(start.timestamp()) * SECOND_US
+    parts = (_laid(table, target, start_us=start_us, step_s=step_s, steps=steps) for table in scan.tables())
+    return _recorded(parts, vms, metric=metric, start=start, step_s=step_s, steps=steps)
+
+
+def _recorded(
+    parts: Iterator[tuple[list[str], Doubles]],
+    vms: Sequence[VM],
+    *,
+    metric: str,
+    start: datetime,
+    step_s: int,
+    steps: int,
+) -> Recorded:
+    """From the values [V, T] of some VMs after others, in the metric's unit."""
     with needs("numpy"):
         import numpy as np
     measure = MEASURES[metric]
     floor = Floor(FLOORS[measure.target], FLOORS["share"])
     had = {vm.unique_id: float(max(vm.size(name) for name in measure.sizes)) for vm in vms}
-    steps = int((end - start).total_seconds()) // step_s
     rejected = dict.fromkeys(had, "no telemetry")
     names: list[str] = []
     values = [np.empty((0, steps))]
-    for table in scan.tables():
-        found, use = _laid(table, target, start_us=round(start.timestamp()) * SECOND_US, step_s=step_s, steps=steps)
+    for found, use in parts:
         capacity = np.array([had[name] for name in found])
         reasons = np.full(len(found), "", dtype=object)
         for why, failed in _checks(use, capacity, step_s):
@@ -148,6 +171,16 @@ def known_part(trace: Trace) -> Trace:
         capacity=trace.capacity[:, cut],
         floor=trace.floor[:, cut],
     )
+
+
+def _of_grid(grid: Grid, target: str) -> tuple[list[str], Doubles]:
+    """VMs of a grid that have a row, and their values as ``_laid`` has them."""
+    with needs("numpy"):
+        import numpy as np
+    known = np.flatnonzero(~np.isnan(grid.mean).all(axis=1))
+    mean, maximum = grid.mean[known], grid.maximum[known]
+    use = np.where(np.isnan(maximum), mean, maximum) if target == TARGET_MAXIMUM else mean
+    return [grid.unique_ids[row] for row in known.tolist()], use
 
 
 def _laid(table: pa.Table, target: str, *, start_us: int, step_s: int, steps: int) -> tuple[list[str], Doubles]:

@@ -62,7 +62,7 @@ class Model:
     every_s: int  # from one decision to the next; of quantiles an interval
     start: str  # of the telemetry learnt from: start <= ds < end
     end: str
-    rows_digest: str  # of that telemetry: _store/rows.py defines it
+    rows_digest: str  # of that telemetry: _store/dense.py defines it
     vms: int
     rows: int  # examples
     features: tuple[str, ...]
@@ -70,7 +70,7 @@ class Model:
     libraries: dict[str, str]  # name -> version
     seed: int
     parameters: dict[str, str]  # of the trees; decimal strings where they are numbers
-    point: dict[str, str]  # the operating point it was trained at, and is to be used at; none of quantiles
+    point: dict[str, str]  # the operating point it is to be used at; none of quantiles
     trees: tuple[str, ...]
     expected: tuple[Day, ...]  # oldest first
 

@@ -125,6 +125,14 @@ def query(table: Any, text: str) -> Iterator[pa.RecordBatch]:
         raise unreachable(table.table_uri, error) from error
 
 
+def filesystem(table: Any) -> Any:
+    """The table's folder, with the credentials that the table was opened with."""
+    with needs("pyarrow", "deltalake"):
+        from deltalake.fs import DeltaStorageHandler
+        from pyarrow.fs import PyFileSystem
+    return PyFileSystem(DeltaStorageHandler.from_table(table._table))  # noqa: SLF001 - it takes no other
+
+
 def writer_properties() -> Any:
     """How every file of the table is written.
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._core.clock import utc_now
 from .._core.needs import needs
-from .delta import location, open_table, retried, unreachable, writer_properties
+from .delta import filesystem, location, open_table, retried, unreachable, writer_properties
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -103,7 +103,7 @@ def vacuum(url: str, *, versions: Collection[int], dry_run: bool = False) -> int
         table = open_table(place)
         if table is None:
             return 0
-        kept = _readable(_log(_filesystem(table)), versions)
+        kept = _readable(_log(filesystem(table)), versions)
         rules = {
             "retention_hours": GRACE_HOURS,
             "enforce_retention_duration": False,
@@ -130,7 +130,7 @@ def shorten(url: str, *, versions: Collection[int], dry_run: bool = False) -> in
         table = open_table(place)
         if table is None:
             return 0
-        files = _filesystem(table)
+        files = filesystem(table)
         log = _log(files)
         settled = utc_now() - timedelta(hours=GRACE_HOURS)
         past = [one.version for one in log if not one.checkpoint and one.written_at < settled]
@@ -152,14 +152,6 @@ class _LogFile:
     checkpoint: bool
     path: str
     written_at: datetime
-
-
-def _filesystem(table: Any) -> Any:
-    """The table's folder, with the credentials that the table was opened with."""
-    with needs("pyarrow", "deltalake"):
-        from deltalake.fs import DeltaStorageHandler
-        from pyarrow.fs import PyFileSystem
-    return PyFileSystem(DeltaStorageHandler.from_table(table._table))  # noqa: SLF001 - it takes no other
 
 
 def _log(files: Any) -> list[_LogFile]:
@@ -200,7 +192,7 @@ def _present(table: Any, paths: list[str]) -> int:
         from pyarrow.fs import FileType
     root = table.table_uri.rstrip("/") + "/"
     try:
-        found = _filesystem(table).get_file_info([path.removeprefix(root) for path in paths])
+        found = filesystem(table).get_file_info([path.removeprefix(root) for path in paths])
     except OSError as error:
         raise unreachable(table.table_uri, error) from error
     return sum(one.type != FileType.NotFound for one in found)

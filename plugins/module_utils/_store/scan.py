@@ -17,6 +17,7 @@ from .rows import RowsDigest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import date
 
     import pyarrow as pa
 
@@ -76,6 +77,32 @@ class Scan:
     def unique_ids(self) -> tuple[str, ...]:
         """The VMs asked for, or found."""
         return tuple(self._unique_ids)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics asked for, sorted."""
+        return tuple(self._metrics)
+
+    @property
+    def interval_s(self) -> int:
+        """The length of the intervals asked for."""
+        return self._interval_us // SECOND_US
+
+    @property
+    def start_us(self) -> int:
+        """START of the first interval, since the epoch."""
+        return self._start_us
+
+    @property
+    def slots(self) -> int:
+        """How many intervals there can be."""
+        return self._slots
+
+    @property
+    def days(self) -> tuple[date, date]:
+        """The first and the last day of partitions that can hold rows."""
+        start, end = (EPOCH + timedelta(microseconds=one) for one in (self._start_us, self._end_us))
+        return start.date(), end.date()
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield tables of whole VMs in ascending unique_id, rows sorted by (unique_id, metric, ds); none is empty."""

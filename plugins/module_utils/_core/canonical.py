@@ -17,11 +17,14 @@ from .errors import HeadroomError
 MAX_INTEGER = 2**53  # exclusive; larger ones do not survive a reader that knows only IEEE doubles
 MAX_BYTES = 256 * 2**20  # a plan of 100,000 VMs is about 120 MiB
 MAX_DEPTH = 32
+_CONSTANTS = (bool, type(None))
+_LISTS = (list, tuple)
 
 
 def canonical_bytes(value: Any) -> bytes:
     """Serialise; raises ``json.not_canonical`` naming the path of a value that may not stand in a digest."""
-    _check(value, "$", 0)
+    if not _is_plain(value, 0):
+        _check(value, "$", 0)
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
@@ -43,8 +46,50 @@ def parse_json(data: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
         value = json.loads(data, object_pairs_hook=_no_duplicates, parse_float=_no_float, parse_constant=_no_float)
     except (ValueError, RecursionError) as error:
         raise _invalid(str(error)) from error
-    _check(value, "$", 0)
+    if not _is_plain(value, 0):
+        _check(value, "$", 0)
     return value
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    """Whether it is easily seen that this may stand in a digest; a plan has millions of values. Else ask ``_check``."""
+    if value.__class__ is dict:
+        if not _are_keys(value):
+            return False
+        value = value.values()
+    elif value.__class__ not in _LISTS:
+        return value.__class__ in _CONSTANTS or _is_integer(value) or _is_text(value)
+    if depth >= MAX_DEPTH:
+        return False
+    for item in value:
+        kind = item.__class__
+        if kind is str:  # the commonest first: a call for each would be most of the time
+            if not item.isascii() and not _is_text(item):
+                return False
+        elif kind not in _CONSTANTS and not (_is_integer(item) if kind is int else _is_plain(item, depth + 1)):
+            return False
+    return True
+
+
+def _are_keys(values: dict[Any, Any]) -> bool:
+    try:
+        return "".join(values).isascii()
+    except TypeError:
+        return False
+
+
+def _is_integer(value: Any) -> bool:
+    return value.__class__ is int and -MAX_INTEGER < value < MAX_INTEGER
+
+
+def _is_text(value: Any) -> bool:
+    if value.__class__ is not str:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check(value: Any, path: str, depth: int) -> None:  # noqa: C901 - one branch per JSON type

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 from functools import cache
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Optional, Protocol, TypeVar
 
 from .._core.errors import HeadroomError
 
@@ -30,8 +30,9 @@ A = TypeVar("A", bound=Artifact)
 
 def encode(record: Any) -> Any:
     """Dataclasses to objects, tuples to lists; all else stays."""
-    if dataclasses.is_dataclass(record):
-        return {field.name: encode(getattr(record, field.name)) for field in dataclasses.fields(record)}
+    names = _names(record.__class__)
+    if names is not None:
+        return {name: encode(getattr(record, name)) for name in names}
     if isinstance(record, (list, tuple)):
         return [encode(item) for item in record]
     if isinstance(record, dict):
@@ -91,6 +92,12 @@ def check_schema(kind: type[Artifact], data: Any) -> None:
             f"This artifact is a {schema}; this release reads version {kind.VERSION}.",
             advice="Upgrade headroom.fleet." if newer else "Make the artifact again.",
         )
+
+
+@cache
+def _names(kind: type) -> Optional[tuple[str, ...]]:
+    """The fields of a dataclass, None for any other type."""
+    return tuple(one.name for one in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
 
 
 @cache

@@ -92,8 +92,10 @@ options:
     default: 10
   operating_point:
     description:
-      - Numbers of the operating point to replace, by name. What they mean stands in the guide on models.
-      - The point is frozen in the model, and never tuned on the fleet. Models of V(quantile) have none.
+      - Numbers to replace, by name, of the operating point that is shipped for the metric and O(lead_s). What they mean
+        stands in the guide on models.
+      - The point says how a model is used, not what it learns. It is frozen in the model, and never tuned on the fleet.
+        Models of V(quantile) have none.
     type: dict
 attributes:
   check_mode:

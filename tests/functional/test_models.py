@@ -23,6 +23,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._jobs import models
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs import train as train_job
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context import Context, Result
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.models import load, model_info
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.points import shipped
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.review import Terms, review
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.train import Course, train
 from ansible_collections.headroom.fleet.plugins.module_utils._records.model import Key, Model, Version
@@ -150,6 +151,7 @@ def test_a_model_says_what_it_was_learnt_from_and_with(trained: tuple[Path, Resu
     assert len(header.expected) == 3  # days after the seven that a decision looks at
     assert 0 < header.expected[0].cost_ppm < 1_000_000
     assert loaded.outcomes.rows == header.rows == told["rows"] > 5000
+    assert loaded.point == shipped(CPU_MILLICORES, 300)
 
 
 def test_the_same_past_gives_the_same_bytes_whatever_comes_later_and_whoever_is_left_out(
@@ -166,6 +168,20 @@ def test_the_same_past_gives_the_same_bytes_whatever_comes_later_and_whoever_is_
     theirs = load(Site(trained[0]).context().artifacts, first(trained)["model"], now=NOW).header
     assert ours.rows_digest != theirs.rows_digest
     assert replace(ours, rows_digest=theirs.rows_digest) == theirs
+
+
+def test_numbers_of_the_shipped_point_are_replaced_for_the_use_of_a_model_alone(
+    trained: tuple[Path, Result], site: Site
+) -> None:
+    done = site.train(course=replace(COURSE, due_days=0), point={"unserved": 400})
+    mine, theirs = (
+        load(site.context().artifacts, told["model"], now=NOW)
+        for told in (done.values["trained"][CPU_MILLICORES], first(trained))
+    )
+    assert mine.point == replace(theirs.point, unserved=400.0)
+    assert mine.outcomes == theirs.outcomes
+    held = [sum(day.held_ppm for day in one.header.expected) for one in (mine, theirs)]
+    assert held[0] < held[1]  # what is expected is of sizes at that price
 
 
 def test_no_model_is_trained_before_it_is_due(site: Site) -> None:

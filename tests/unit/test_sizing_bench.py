@@ -13,17 +13,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.points import shipped
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer import OperatingPoint
+from ansible_collections.headroom.fleet.plugins.module_utils._records.series import CPU_MILLICORES, MEMORY_USED_MIB
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.baselines import StaticPeak, Whole
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.loop import Observed, replay
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.protocol import Slo, read_protocol
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.score import score
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.trace import Trace
-from tests.bench.sizing import bench, tune
+from tests.bench.sizing import bench, ours, tune
 from tests.bench.sizing.histogram import Histogram
 from tests.bench.sizing.oracle import oracle
 from tests.bench.sizing.peers import Autopilot, Trailing
 from tests.bench.sizing.policy import Careful, Context, Guarded, Span, Sparing
 from tests.bench.sizing.run import operating_points, point_of
+from tests.bench.sizing.shipped import SHIPPED, shipped_text
 from tests.bench.sizing.table import ENTRIES, ROWS, VARIANTS, entries, spans
 from tests.bench.sizing.vpa import PUBLISHED, Vpa
 
@@ -262,6 +266,16 @@ def test_committed_points_fit_the_tables():
                 assert set(point) == set(spans(entry, row)), (row.name, entry.name)
 
 
+def test_the_product_carries_the_points_that_the_bench_plays_at():
+    assert SHIPPED.read_text() == shipped_text(operating_points())
+    entry = next(entry for entry in ENTRIES if entry.name == ours.NAME)
+    for row in ROWS:
+        if row.variant != "sparing":
+            metric = {"cpu": CPU_MILLICORES, "memory": MEMORY_USED_MIB}[row.target]
+            played_at = OperatingPoint.of(point_of(entry, row, operating_points()))
+            assert shipped(metric, row.lead_s, follows=row.variant) == played_at, row.name
+
+
 def test_what_keeps_the_service_level_is_worth_more_than_what_breaks_it():
     capacity, row = np.full((4, 288), 10.0), ROWS[0]
     demand = np.full(capacity.shape, 2.0)
@@ -327,6 +341,7 @@ def test_the_tuner_never_sees_the_report_vms(monkeypatch, recorded):
     ruined = samples.set_column(3, "cpu_pct", pa.array(np.where(keep, samples["cpu_pct"].to_numpy(), 99), pa.float32()))
     pq.write_table(ruined, recorded.parent / "ruined.parquet")
     found = []
+    table = SHIPPED.read_bytes()
     for traces in (recorded, recorded.parent / "ruined.parquet"):
         points = recorded.parent / f"{traces.stem}.json"
         words = ["--traces", str(traces), "--protocol", str(out / "protocol.json"), "--out", str(points)]
@@ -336,4 +351,5 @@ def test_the_tuner_never_sees_the_report_vms(monkeypatch, recorded):
         tune.main()
         found.append(operating_points(points))
     assert found[0] == found[1]
+    assert SHIPPED.read_bytes() == table  # points that go elsewhere are not those that are shipped
     assert found[0]["cpu, lead 60 min"]["p98 of 24 h + guard"]

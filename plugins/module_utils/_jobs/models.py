@@ -207,7 +207,7 @@ def _is_number(text: str) -> bool:
 
 
 def point_of(header: Model) -> OperatingPoint:
-    """The operating point that a model was trained at. Raises ``model.damaged``."""
+    """The operating point that a model is used at. Raises ``model.damaged``."""
     try:
         point = OperatingPoint.of({name: float(value) for name, value in header.point.items()})
     except (KeyError, ValueError) as error:

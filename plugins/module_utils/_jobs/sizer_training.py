@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 from .._core.errors import HeadroomError
 from .._core.needs import needs
@@ -35,7 +35,8 @@ LOOP_MOMENTS = 400  # by the final one
 ENOUGH_ROWS = LEAST_ROWS * 6 // 5  # of a small fleet more moments are drawn until there are so many; some are not known
 SETTLE_DAYS = 1  # after its start the loop does not yet see what it will see later
 
-# Of the sizers that the model learns from; those that use it may run at another point.
+# Of the sizers that models learn from; those that use them run at the points that are shipped. Points were sought with
+# models learnt so, and one model serves many of them.
 LEARNT_WITH = OperatingPoint(
     violation=1.0,
     unserved=45.0,
@@ -70,8 +71,20 @@ class Trained:
         return Standing(headroom=known[:, 0], spent=known[:, 1])
 
 
-def train_sizer(past: Trace, point: OperatingPoint, *, lead: int, every: int, seed: int = 0) -> Trained:
-    """Learn from the past of a fleet. ``lead`` and ``every`` in intervals. Raises ``forecast.untrained``."""
+def train_sizer(
+    past: Trace,
+    point: OperatingPoint,
+    *,
+    lead: int,
+    every: int,
+    seed: int = 0,
+    used_at: Optional[OperatingPoint] = None,
+) -> Trained:
+    """Learn from the past of a fleet, from sizers at a point. ``lead`` and ``every`` in intervals.
+
+    ``used_at``: where the model will be used at another point, that one, for the ``allocation`` that is told.
+    Raises ``forecast.untrained``.
+    """
     with needs("numpy"):
         import numpy as np
     day = DAY_S // past.step_s
@@ -83,7 +96,7 @@ def train_sizer(past: Trace, point: OperatingPoint, *, lead: int, every: int, se
             advice=f"Wait until there are {PAST_DAYS + SETTLE_DAYS + 1} days of it.",
         )
     learner = _Learner(point, lead=lead, every=every, seed=seed)
-    allocation = past.capacity.copy()
+    learnt_from, allocation = past.capacity.copy(), past.capacity.copy()
     standing: dict[str, tuple[float, float]] = {}
     sides = np.array([side_of(one) for one in past.unique_ids], dtype=np.int64)
     if len(set(sides.tolist())) < 2:  # noqa: PLR2004 - a small fleet may fall on one side
@@ -93,13 +106,23 @@ def train_sizer(past: Trace, point: OperatingPoint, *, lead: int, every: int, se
         mine = past.only([past.unique_ids[row] for row in rows.tolist()])
         others = past.only(set(past.unique_ids) - set(mine.unique_ids))
         model = learner.learn(others, others.capacity, since=begin, moments=FREE_MOMENTS)
-        sizer = Sizer(point, model=model, standing=Standing.new(len(rows)), start=past.start, first=begin)
-        done = replay(sizer, mine, first=begin, last=past.steps, lead=lead, every=every)
-        allocation[rows] = done.allocation
-        left = sizer.standing(past.steps)
+        done, left = _sized(mine, point, model, first=begin, every=every)
+        learnt_from[rows] = allocation[rows] = done
+        if used_at is not None:
+            allocation[rows], _left = _sized(mine, used_at, model, first=begin, every=every)
         standing.update(zip(mine.unique_ids, zip(left.headroom.tolist(), left.spent.tolist())))
-    model = learner.learn(past, allocation, since=begin + SETTLE_DAYS * day, moments=LOOP_MOMENTS)
+    model = learner.learn(past, learnt_from, since=begin + SETTLE_DAYS * day, moments=LOOP_MOMENTS)
     return Trained(model, allocation, begin, standing)
+
+
+def _sized(
+    past: Trace, point: OperatingPoint, model: OutcomeModel, *, first: int, every: int
+) -> tuple[Doubles, Standing]:
+    """The sizes [V, T] of VMs that start without headroom and with nothing spent, and how they stand at the end."""
+    standing = Standing.new(len(past.unique_ids))
+    sizer = Sizer(point, model=model, standing=standing, start=past.start, first=first)
+    done = replay(sizer, past, first=first, last=past.steps, lead=model.lead, every=every)
+    return done.allocation, sizer.standing(past.steps)
 
 
 class _Learner:

@@ -40,6 +40,7 @@ from .._report.savings import savings_page, savings_text
 from .._store.tables import table_bytes, table_from_bytes
 from .context import Result
 from .models import decimals, libraries, load, wanted_here
+from .points import AT_ONCE, WHOLE, shipped
 from .report import write_file
 from .sizer import Sizer, Standing
 from .sizer_training import LEARNT_WITH, train_sizer
@@ -248,7 +249,8 @@ class _Backtest:
         past = past.only([name for name, is_there in zip(past.unique_ids, there.tolist()) if is_there])
         self._tell(f"training on {case.first * past.step_s / DAY_S:.1f} days of {len(past.unique_ids)} VMs")
         trained = train_sizer(past, LEARNT_WITH, lead=case.lead, every=case.every, seed=self._asked.seed)
-        return trained.model, LEARNT_WITH, trained.standing_of(ids)
+        point = shipped(self._metric, self._asked.lead_s, follows=WHOLE if case.whole else AT_ONCE)
+        return trained.model, point, trained.standing_of(ids)
 
     def _scored(self, case: Case, done: Replayed) -> Scored:
         with needs("numpy"):

@@ -39,6 +39,7 @@ from .._store import models
 from .context import Result
 from .loss import realised_loss
 from .models import decimals, libraries, wanted_here, wrong_share
+from .points import replaced, shipped
 from .quantiles import Teaching, expected, learnt, lesson_of
 from .recorded import known_part, newest_end, read_recorded
 from .sizer import OperatingPoint
@@ -116,14 +117,15 @@ def train(
 ) -> Result:
     """Train a model for each metric whose newest is ``due_days`` old, or foreign by now, and register it.
 
-    Of more than ``most_vms`` a sample is learnt from, always the same one. ``point`` replaces numbers of LEARNT_WITH.
-    The same telemetry, options and libraries give the same digest. Too little telemetry is told, not raised. Raises
-    ``model.request``, ``artifact.*``, ``series.*``, ``store.*``.
+    Of more than ``most_vms`` a sample is learnt from, always the same one. A model of outcomes is to be used at the
+    point that is shipped for its metric and lead, of which ``point`` replaces numbers. The same telemetry, options and
+    libraries give the same digest. Too little telemetry is told, not raised. Raises ``model.request``, ``artifact.*``,
+    ``series.*``, ``store.*``.
     """
     course.check()
     if not metrics or set(metrics) - set(METRICS):
         raise _bad(f"Models are for {' and '.join(METRICS)}.")
-    at = _point(point or {})
+    points = {metric: replaced(shipped(metric, course.lead_s), point or {}) for metric in metrics}
     vms = sorted(context.artifacts.get(Snapshot, snapshot).vms, key=lambda vm: digest(vm.unique_id))
     some = vms[: course.most_vms]
     trained: dict[str, Any] = {}
@@ -138,7 +140,7 @@ def train(
             continue
         found, rows_digest = _past(context, course, some, metric=metric)
         try:
-            header = _trained(context, course, found, at, some, metric=metric, rows_digest=rows_digest)
+            header = _trained(context, course, found, points[metric], some, metric=metric, rows_digest=rows_digest)
         except HeadroomError as error:
             if error.code not in UNTRAINED:
                 raise
@@ -234,7 +236,7 @@ class _Made:
 
 def _of_outcomes(course: Course, past: Trace, point: OperatingPoint) -> _Made:
     lead, every = (of // past.step_s for of in (course.lead_s, course.every_s))
-    done = train_sizer(past, point, lead=lead, every=every, seed=course.seed)
+    done = train_sizer(past, LEARNT_WITH, lead=lead, every=every, seed=course.seed, used_at=point)
     loss = realised_loss(past, done.allocation, point, first=done.first)
     return _Made(
         lead_s=course.lead_s,
@@ -310,17 +312,6 @@ def _due(context: Context, known: Sequence[Version], *, due_days: int) -> bool:
             raise
         return True
     return False
-
-
-def _point(numbers: Mapping[str, float]) -> OperatingPoint:
-    known = asdict(LEARNT_WITH)
-    unknown = sorted(set(numbers) - set(known))
-    if unknown:
-        raise _bad(f"The operating point has no number {', '.join(unknown)}.")
-    try:
-        return OperatingPoint.of({**known, **{name: float(value) for name, value in numbers.items()}})
-    except (TypeError, ValueError):
-        raise _bad("A value of the operating point is no number.") from None
 
 
 def _bad(why: str) -> HeadroomError:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Doubles = npt.NDArray[np.float64]
     Integers = npt.NDArray[np.int64]
 
-# The prices that the model was trained at, and is to be used at, in this order: those of ``_plan.price.Prices``.
+# The prices that the model is to be used at, in this order: those of ``_plan.price.Prices``.
 PRICES = ("violation", "unserved", "resize", "ledger", "at_ease", "whole_from")
 CURVES = ("violated", "unserved", "added")  # of ``candidates.Curves``, lists of COUNT
 LADDER = ("lowest", "step")  # of ``candidates.Ladder``

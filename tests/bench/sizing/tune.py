@@ -6,7 +6,7 @@ For each row of the bench and each policy with numbers to tune, the same budget:
 the best of them on all beside a first guess and what other rows found, then steps around those that are best so far.
 What is sought is the most reclaimed capacity with every limit of the service level kept with a margin: a closed loop is
 blinded by its own caps, and the VMs that are reported are others. The report VMs are never looked at. Points go to
-operating_points.json, which the bench only reads.
+operating_points.json, which the bench only reads, and those of Headroom into the table that the product carries.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from ansible_collections.headroom.fleet.plugins.module_utils._replay.protocol im
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.score import Score
 
 from .policy import Entry, Point
-from .run import POINTS, Fleet, fleet, has, read_table, run, scored
+from .run import POINTS, Fleet, fleet, has, operating_points, read_table, run, scored
+from .shipped import SHIPPED, shipped_text
 from .table import ROWS, Row, entries, spans
 
 MARGIN = 0.88  # of each limit on what all VMs add up to
@@ -133,6 +134,8 @@ def main() -> None:
                 "cpu_s": round(spent, 1),
             }
             chosen.out.write_text(json.dumps(said, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            if chosen.out == POINTS:
+                SHIPPED.write_text(shipped_text(operating_points()), encoding="utf-8")
             print(
                 f"{row.name} | {entry.name} | {figures} | slo4 {score.slo4} | {spent:.0f} CPU-s | {point}", flush=True
             )

@@ -102,6 +102,14 @@ def test_how_vms_stood_is_remembered_by_name(trained):
     assert any(spent > 0 for _headroom, spent in trained.standing.values())
 
 
+def test_a_model_is_learnt_the_same_wherever_it_is_used(trained):
+    """What is told are the sizes at the point of use, by models that had not seen the VMs."""
+    dear = train_sizer(fleet(), POINT, lead=LEAD, every=HOUR, used_at=replace(POINT, unserved=400.0))
+    assert (dear.model, dear.standing) == (trained.model, trained.standing)
+    later = slice(trained.first + LEAD, None)
+    assert dear.allocation[:, later].mean() > 1.05 * trained.allocation[:, later].mean()
+
+
 def test_too_short_a_past_is_refused():
     known = fleet()
     with pytest.raises(HeadroomError) as caught:

@@ -1,0 +1,103 @@
+# Copyright: (c) 2026, Headroom contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The operating points that are shipped, as they were found on recorded fleets. Only ``make tune`` writes this file.
+
+By what is sized (``Measure.target``), seconds from a decision to when its size holds, and how sizes follow demand: ""
+with sizes of any amount and at once, "whole" in whole units, "careful" with no shrink until it was not in the way for a
+day.
+"""
+
+from __future__ import annotations
+
+POINTS: dict[tuple[str, int, str], dict[str, float]] = {
+    ("cpu", 0, ""): {
+        "violation": 7.932,
+        "unserved": 8.0,
+        "resize": 0.01654,
+        "ledger": 0.6186,
+        "at_ease": 0.7029,
+        "whole_from": 0.8187,
+        "jump": 2.392,
+        "peak": 1.143,
+        "step": 0.01067,
+        "most": 0.1404,
+        "half_life_h": 5.707,
+        "beyond": 1.509,
+        "again": 12,
+    },
+    ("cpu", 300, ""): {
+        "violation": 5.301,
+        "unserved": 35.11,
+        "resize": 0.00247,
+        "ledger": 0.9665,
+        "at_ease": 0.5082,
+        "whole_from": 0.9,
+        "jump": 1.802,
+        "peak": 1.024,
+        "step": 0.02707,
+        "most": 0.2387,
+        "half_life_h": 22.81,
+        "beyond": 1.512,
+        "again": 12,
+    },
+    ("cpu", 3600, ""): {
+        "violation": 1.139,
+        "unserved": 37.7,
+        "resize": 0.01038,
+        "ledger": 1.0,
+        "at_ease": 0.5,
+        "whole_from": 0.95,
+        "jump": 2.4,
+        "peak": 0.9601,
+        "step": 0.05,
+        "most": 0.8752,
+        "half_life_h": 23.98,
+        "beyond": 1.224,
+        "again": 12,
+    },
+    ("memory", 0, ""): {
+        "violation": 1.458,
+        "unserved": 38.29,
+        "resize": 0.5,
+        "ledger": 2.254,
+        "at_ease": 0.2503,
+        "whole_from": 0.7807,
+        "jump": 3.088,
+        "peak": 1.092,
+        "step": 0.04287,
+        "most": 1.658,
+        "half_life_h": 4.711,
+        "beyond": 1.062,
+        "again": 12,
+    },
+    ("cpu", 0, "careful"): {
+        "violation": 0.6501,
+        "unserved": 23.91,
+        "resize": 0.01218,
+        "ledger": 1.198,
+        "at_ease": 1.0,
+        "whole_from": 0.902,
+        "jump": 1.311,
+        "peak": 0.354,
+        "step": 0.006621,
+        "most": 0.1,
+        "half_life_h": 6.763,
+        "beyond": 1.818,
+        "again": 12,
+    },
+    ("cpu", 0, "whole"): {
+        "violation": 7.932,
+        "unserved": 6.964,
+        "resize": 0.07873,
+        "ledger": 0.5336,
+        "at_ease": 0.6532,
+        "whole_from": 0.8167,
+        "jump": 2.145,
+        "peak": 0.8643,
+        "step": 0.00776,
+        "most": 0.1,
+        "half_life_h": 5.707,
+        "beyond": 1.739,
+        "again": 12,
+    },
+}

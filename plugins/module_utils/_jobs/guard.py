@@ -22,7 +22,8 @@ from .._plan.urgent import make_guard
 from .._records.lean import read_lean
 from .._records.series import CPU_MILLICORES, DAY_S, MEMORY_USED_MIB
 from .._records.vm import CPU_LIMIT_MILLICORES, MEMORY_MIB, VCPUS
-from .._store import glance, references
+from .._store import references
+from .._store.dense import grids
 from .actions import planned_actions
 from .context import Result
 from .plan import acts_of, missing_warning, opposed_warnings, read_policy, read_state, resolve_scope, summary
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     Doubles = npt.NDArray[np.float64]
 
-US_PER_MS = 1000
+US_PER_MS, MS_PER_S = 1000, 1000
 DEFAULT_INTERVAL_S = 300
 
 
@@ -72,6 +73,7 @@ def guard(
         suspects=whole,
         readings={vm.unique_id: late.of(row) for row, vm in zip(rows, whole)},
         peaks=_peaks(context, [vm.unique_id for vm in whole], interval_s=series_interval_s),
+        interval_s=series_interval_s,
         policy=policy,
         state=state,
         now=context.now,
@@ -99,31 +101,26 @@ def guard(
 
 def _late(context: Context, unique_ids: Sequence[str], policy: SizingPolicy, *, interval_s: int) -> Late:
     """The newest intervals of these VMs."""
-    with needs("numpy", "pyarrow"):
+    with needs("numpy"):
         import numpy as np
-        import pyarrow as pa
-        import pyarrow.compute as pc
     since = context.now - timedelta(minutes=policy.most("guard.freshness_minutes"))
     end = context.now + timedelta(seconds=1)
-    scan = context.series.scan((), metrics=METRICS, start=since, end=end, interval_s=interval_s)
-    ids = pa.array(unique_ids, pa.string())
-    mean: dict[str, Doubles] = {metric: np.full(len(ids), np.nan) for metric in METRICS}
-    maximum: dict[str, Doubles] = {metric: np.full(len(ids), np.nan) for metric in METRICS}
-    start_ms = {metric: np.zeros(len(ids), dtype=np.int64) for metric in METRICS}
-    for metric in METRICS:
-        found = glance.rows(scan, metric)
-        if not found.num_rows:
-            continue
-        found = found.append_column("row", pc.index_in(found["unique_id"], value_set=ids))
-        found = found.filter(pc.is_valid(found["row"]))
-        ds_us = found["ds"].cast(pa.int64()).to_numpy()
-        order = np.argsort(ds_us, kind="stable")  # of two rows of one VM the newer is written over the older
-        row = found["row"].to_numpy()[order]
-        start_ms[metric][row] = ds_us[order] // US_PER_MS
-        for name, values in (("mean", mean), ("maximum", maximum)):
-            column = pc.fill_null(found[name], float("nan"))
-            values[metric][row] = column.to_numpy()[order]
-    return Late(mean, maximum, start_ms)
+    scan = context.series.scan(unique_ids, metrics=METRICS, start=since, end=end, interval_s=interval_s)
+    place = {unique_id: row for row, unique_id in enumerate(scan.unique_ids)}
+    mean: dict[str, Doubles] = {metric: np.full(len(place), np.nan) for metric in METRICS}
+    maximum: dict[str, Doubles] = {metric: np.full(len(place), np.nan) for metric in METRICS}
+    start_ms = {metric: np.zeros(len(place), dtype=np.int64) for metric in METRICS}
+    for grid in grids(scan):
+        first = place[grid.unique_ids[0]]
+        known = np.isfinite(grid.mean)
+        rows = np.flatnonzero(known.any(axis=1))
+        newest = scan.slots - 1 - known[rows, ::-1].argmax(axis=1)
+        mean[grid.metric][first + rows] = grid.mean[rows, newest]
+        maximum[grid.metric][first + rows] = grid.maximum[rows, newest]
+        start_ms[grid.metric][first + rows] = scan.start_us // US_PER_MS + newest * (interval_s * MS_PER_S)
+    order = np.array([place[unique_id] for unique_id in unique_ids], dtype=np.int64)
+    by_metric = ({metric: of[order] for metric, of in values.items()} for values in (mean, maximum))
+    return Late(*by_metric, {metric: of[order] for metric, of in start_ms.items()})
 
 
 def _has(vms: Sequence[VM]) -> Mapping[str, Doubles]:
@@ -139,17 +136,20 @@ def _has(vms: Sequence[VM]) -> Mapping[str, Doubles]:
 
 
 def _peaks(context: Context, unique_ids: Sequence[str], *, interval_s: int) -> dict[tuple[str, str], float]:
-    """The largest demand of the last day."""
+    """The largest demand of the last day: the maximum of an interval where it is known, else its mean."""
+    with needs("numpy"):
+        import numpy as np
     metrics = sorted({demand.metric for demand in DEMANDS.values()})
-    if not unique_ids:
-        return {}
     start, end = context.now - timedelta(seconds=DAY_S), context.now + timedelta(seconds=1)
-    scan = context.series.scan((), metrics=metrics, start=start, end=end, interval_s=interval_s)
-    return {
-        (unique_id, metric): peak
-        for metric in metrics
-        for unique_id, peak in glance.peaks(scan, metric, unique_ids).items()
-    }
+    scan = context.series.scan(unique_ids, metrics=metrics, start=start, end=end, interval_s=interval_s)
+    peaks = {}
+    for grid in grids(scan):
+        use = np.where(np.isnan(grid.maximum), grid.mean, grid.maximum)
+        found = np.fmax.reduce(np.where(np.isfinite(use), use, np.nan), axis=1)
+        known = np.flatnonzero(~np.isnan(found))
+        names = [(grid.unique_ids[row], grid.metric) for row in known.tolist()]
+        peaks.update(zip(names, found[known].tolist()))
+    return peaks
 
 
 def _deaf(late: Late, policy: SizingPolicy) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
@@ -21,7 +22,7 @@ from .delta import filesystem, query, shown, unreachable
 from .scan import SECOND_US, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     import numpy as np
     import numpy.typing as npt
@@ -84,7 +85,7 @@ class GridsDigest:
 
 
 def grids(scan: Scan, *, chunk_values: int = CHUNK_VALUES) -> Iterator[Grid]:
-    """Yield grids of one metric each, by metric and then by VM; VMs without rows are there as well.
+    """Yield grids of one metric each, by VM and then by metric; VMs without rows are there as well.
 
     Raises ``series.duplicate`` and ``store.unreachable``.
     """
@@ -92,12 +93,14 @@ def grids(scan: Scan, *, chunk_values: int = CHUNK_VALUES) -> Iterator[Grid]:
         import numpy as np
     base, overlay = (_Table(scan, source) for source in scan.sources)
     count = max(1, chunk_values // max(1, scan.slots))
-    for metric in scan.metrics:
-        for first in range(0, len(scan.unique_ids), count):
-            some = scan.unique_ids[first : first + count]
-            grid = base.grid(metric, some)
+    for first in range(0, len(scan.unique_ids), count):
+        some = scan.unique_ids[first : first + count]
+        for table in (base, overlay):
+            table.select(some)
+        for metric in scan.metrics:
+            grid = base.grid(metric)
             if overlay.there:
-                over = overlay.grid(metric, some)
+                over = overlay.grid(metric)
                 known = ~np.isnan(over.mean)  # the overlay's rows take the place of the base's
                 mean, maximum = (np.where(known, getattr(over, name), getattr(grid, name)) for name in VALUES)
                 grid = Grid(metric, some, mean, maximum)
@@ -122,6 +125,8 @@ class _Table:
 
     def __init__(self, scan: Scan, source: Source) -> None:
         self._scan, self._source = scan, source
+        self._unique_ids: tuple[str, ...] = ()
+        self._row_of: dict[str, int] = {}
         self._known: dict[tuple[str, str, int], tuple[pa.Array, Integers]] = {}
         self._files = None
         if self.there and source.table.protocol().min_reader_version <= READER:
@@ -132,19 +137,23 @@ class _Table:
         """Whether there is a table."""
         return self._source.table is not None
 
-    def grid(self, metric: str, unique_ids: tuple[str, ...]) -> Grid:
-        """All rows of these VMs, each in its place."""
+    def select(self, unique_ids: tuple[str, ...]) -> None:
+        """Let grids be of these VMs."""
+        self._unique_ids = unique_ids
+        self._row_of = {unique_id: row for row, unique_id in enumerate(unique_ids)}
+        self._known.clear()
+
+    def grid(self, metric: str) -> Grid:
+        """All rows of the VMs selected, each in its place."""
         with needs("numpy"):
             import numpy as np
-        self._known.clear()
-        vm_of = {unique_id: row for row, unique_id in enumerate(unique_ids)}
-        shape = (len(unique_ids), self._scan.slots)
-        grid = Grid(metric, unique_ids, np.full(shape, np.nan), np.full(shape, np.nan))
+        shape = (len(self._unique_ids), self._scan.slots)
+        grid = Grid(metric, self._unique_ids, np.full(shape, np.nan), np.full(shape, np.nan))
         count = 0
-        for table in self._read(metric, unique_ids[0], unique_ids[-1]):
+        for table in self._read(metric, self._unique_ids[0], self._unique_ids[-1]):
             ids = _dictionary(table["unique_id"])
             rows = _Rows(ids.indices.to_numpy(), *(_numbers(table[name]) for name in COLUMNS[1:]))
-            count += self._put(grid, rows, self._places(ids.dictionary, vm_of))
+            count += self._put(grid, rows, self._places(ids.dictionary))
         if np.count_nonzero(~np.isnan(grid.mean)) != count:
             raise HeadroomError(
                 "series.duplicate",
@@ -178,8 +187,8 @@ class _Table:
             with opened, pq.ParquetFile(opened, read_dictionary=["unique_id"], pre_buffer=not local) as file:
                 for number in range(file.metadata.num_row_groups):
                     ranges = _ranges(file.metadata.row_group(number))
-                    lowest, highest = ranges.get("unique_id", (first, last))
-                    if lowest > last or highest < first:
+                    wanted = {"unique_id": (first, last), "ds": self._scan.range}
+                    if any(name in ranges and _apart(ranges[name], of) for name, of in wanted.items()):
                         continue
                     if ranges.get("interval_s") == (interval_s, interval_s):
                         yield file.read_row_group(number, columns=COLUMNS, use_threads=False)
@@ -189,8 +198,8 @@ class _Table:
         except (OSError, pa.ArrowException) as error:
             raise unreachable(place, error) from error
 
-    def _places(self, dictionary: pa.Array, vm_of: Mapping[str, int]) -> Integers:
-        """Which row of the grid each id has, -1 where none; files of successive days have the same dictionaries."""
+    def _places(self, dictionary: pa.Array) -> Integers:
+        """Which row of the grid each id has, -1 where none; files of successive times have the same dictionaries."""
         with needs("numpy"):
             import numpy as np
         if not len(dictionary):
@@ -201,7 +210,7 @@ class _Table:
             return known[1]
         if len(self._known) == KNOWN_DICTIONARIES:
             self._known.clear()
-        places = np.array([vm_of.get(unique_id, -1) for unique_id in dictionary.to_pylist()], dtype=np.int64)
+        places = np.array([self._row_of.get(unique_id, -1) for unique_id in dictionary.to_pylist()], dtype=np.int64)
         self._known[key] = (dictionary, places)
         return places
 
@@ -230,11 +239,16 @@ class _Table:
 
     def _scatter(self, grid: Grid, rows: _Rows, places: Integers) -> int:
         """Put rows in their places one by one; how many have one."""
-        vm, slot = places[rows.code], self._slots(rows.ds_us)
-        mine = (vm >= 0) & (slot >= 0) & (slot < self._scan.slots)
-        if not mine.all():
-            vm, slot, rows = vm[mine], slot[mine], rows.only(mine)
-        place = vm * self._scan.slots + slot
+        with needs("numpy"):
+            import numpy as np
+        mine = np.flatnonzero(places[rows.code] >= 0)
+        if len(mine) < len(rows.code):
+            rows = rows.only(mine)
+        slots = self._slots(rows.ds_us)
+        inside = (slots >= 0) & (slots < self._scan.slots)
+        if not inside.all():
+            slots, rows = slots[inside], rows.only(inside)
+        place = places[rows.code] * self._scan.slots + slots
         grid.mean.reshape(-1)[place] = _told(rows.mean)
         grid.maximum.reshape(-1)[place] = rows.maximum
         return len(place)
@@ -253,13 +267,12 @@ class _File(NamedTuple):
 
 
 def _files(scan: Scan, table: Any) -> list[_File]:
-    """The files of the days of a scan; those that begin with one VM stand together."""
+    """The files that a scan may need; those that begin with one VM stand together."""
     with needs("pyarrow"):
         import pyarrow as pa
-    start, end = scan.days
+    (start, end), stored = scan.range, timedelta(milliseconds=1)  # of times the log keeps no more
     known = pa.table(table.get_add_actions(flatten=True))
-    names = {"partition.metric", "partition.day", "min.unique_id", "max.unique_id", "path"}
-    found = known.select([name for name in known.column_names if name in names]).to_pylist()
+    columns = ("path", "partition.metric", "partition.day", "min.unique_id", "max.unique_id", "min.ds", "max.ds")
     return sorted(
         _File(
             one["partition.metric"],
@@ -267,8 +280,9 @@ def _files(scan: Scan, table: Any) -> list[_File]:
             one.get("max.unique_id") or LAST,
             unquote(one["path"]),
         )
-        for one in found
-        if start <= one["partition.day"] <= end
+        for one in known.select([name for name in columns if name in known.column_names]).to_pylist()
+        if start.date() <= one["partition.day"] <= end.date()
+        and not _apart((one.get("min.ds") or start, (one.get("max.ds") or end) + stored), (start, end))
     )
 
 
@@ -278,8 +292,12 @@ def _ranges(group: Any) -> dict[str, tuple[Any, Any]]:
     return {
         one.path_in_schema: (one.statistics.min, one.statistics.max)
         for one in columns
-        if one.path_in_schema in {"unique_id", "interval_s"} and one.is_stats_set and one.statistics.has_min_max
+        if one.path_in_schema in {"unique_id", "interval_s", "ds"} and one.is_stats_set and one.statistics.has_min_max
     }
+
+
+def _apart(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:
+    return bool(one[1] < other[0] or other[1] < one[0])
 
 
 def _dictionary(column: Any) -> pa.DictionaryArray:

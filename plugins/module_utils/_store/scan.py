@@ -17,7 +17,6 @@ from .rows import RowsDigest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import date
 
     import pyarrow as pa
 
@@ -99,10 +98,10 @@ class Scan:
         return self._slots
 
     @property
-    def days(self) -> tuple[date, date]:
-        """The first and the last day of partitions that can hold rows."""
+    def range(self) -> tuple[datetime, datetime]:
+        """START of the first interval, and the end of the last."""
         start, end = (EPOCH + timedelta(microseconds=one) for one in (self._start_us, self._end_us))
-        return start.date(), end.date()
+        return start, end
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield tables of whole VMs in ascending unique_id, rows sorted by (unique_id, metric, ds); none is empty."""

@@ -18,6 +18,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._core.clock import 
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError, RefusedError
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.apply import apply, rollback
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context import Context
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.decision import decision
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.guard import guard
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.hold import kill_switch
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.observe import take_snapshot
@@ -143,6 +144,17 @@ def test_an_oom_is_answered_once_and_can_be_undone(passes: Passes) -> None:
     ]
     made = passes.context().artifacts.get(Plan, first.values["plan"])
     assert (made.purpose, made.scope) == (PURPOSE_GUARD, ("e/u1",))
+    told = decision(passes.context(), vm="e/u1").values
+    (memory,) = (one for one in told["resources"] if one["resource"] == "memory_mib")
+    (oom,) = memory["signals"]
+    assert (oom["code"], oom["metric"], oom["value"], oom["interval_s"]) == (
+        "oom",
+        "memory_oom_kills_per_s",
+        "0.01",
+        300,
+    )
+    assert f"told by oom: memory_oom_kills_per_s 0.01 in the 300 s from {oom['start']}" in told["text"]
+    assert "use of memory_used_mib in the last day: at most 1400\n" in told["text"]
     second = passes.guard()  # it waits: the same acts
     assert second.changed is False
     done = apply(passes.context(), plan=second.values["plan"], stop=STOP, terms=TERMS).values

@@ -80,7 +80,7 @@ def decision(context: Context, *, vm: str, plan: str = "") -> Result:
             "hold": _hold(context, connection, unique_id),
             "scorecard": vm_scorecard(connection, unique_id, now=context.now),
         }
-    quantiles = _quantiles(policy, seen)
+    quantiles = _quantiles(policy, seen) if made.forecast else {}
     actions = {action.action_id: action for action in made.actions}
     mine = [(one, actions.get(one.action_id)) for one in decisions]
     values["resources"] = [
@@ -94,6 +94,7 @@ def decision(context: Context, *, vm: str, plan: str = "") -> Result:
             "policy": _policy_line(made, one, lines),
             "demand": _demand(one, choices, quantiles),
             "service": encode(one.service) or {},
+            "signals": encode(one.signals),
             "action": _action(action) if action else {},
             "approvals": _approvals(one, given, now_ms=round(context.now.timestamp() * MS_PER_S)),
             "journal": [_act(entry) for entry in acts if (entry.plan, entry.action_id) == (digest, one.action_id)],
@@ -246,7 +247,9 @@ def _resource_lines(known: dict[str, Any], one: Decision, action: Optional[Actio
     policy, demand = known["policy"], known["demand"]
     lines = verdict_lines(one, place=f"{policy['place']}: {policy['text']}" if policy["place"] else "")
     if demand.get("upper") is not None:
-        lines.append(f"  forecast of {demand['metric']}: at most {demand['upper']} (quantile {demand['quantile']})")
+        quantile = demand["quantile"]
+        what = f"forecast of {demand['metric']}" if quantile else f"use of {demand['metric']} in the last day"
+        lines.append(f"  {what}: at most {demand['upper']}{f' (quantile {quantile})' if quantile else ''}")
     if "engine" in demand:
         history = f"{demand['history_s'] / SECONDS_PER_DAY:.1f} days, {demand['coverage_percent']} % of them"
         lately = "unknown" if demand["recent_maximum"] is None else demand["recent_maximum"]

@@ -8,7 +8,7 @@ from .._core.errors import HeadroomError
 from .._core.units import PPM
 from .._policy.load import suggest
 from .._records.action import Action
-from .._records.plan import Decision, Plan, Service
+from .._records.plan import PURPOSE_GUARD, Decision, Plan, Service, Signalled
 from .diff import size_text
 from .target import DEMANDS, more_text, percent_text, spent_text
 
@@ -47,7 +47,13 @@ def verdict_lines(decision: Decision, *, place: str) -> list[str]:
         has, wanted = size_text(resource, decision.size_now), size_text(resource, decision.size_wanted)
         lines.append(f"  has {has}, wanted {wanted}")
     lines.append(f"  because {decision.reason}")
+    lines += [f"  told by {signal_text(one)}" for one in decision.signals]
     return lines if decision.service is None else [*lines, *_service_lines(resource, decision.service)]
+
+
+def signal_text(one: Signalled) -> str:
+    """Which signal, and the interval of telemetry that gave it."""
+    return f"{one.code}: {one.metric} {one.value} in the {one.interval_s} s from {one.start}"
 
 
 def _service_lines(resource: str, service: Service) -> list[str]:
@@ -77,6 +83,7 @@ def _explain_one(plan: Plan, decision: Decision) -> list[str]:
     place = f"line {decision.policy_line} of the policy" if decision.policy_line else ""
     lines = verdict_lines(decision, place=place)
     if decision.upper is not None:
-        lines.append(f"  upper bound that counted: {decision.upper} {DEMANDS[decision.resource].metric}")
+        what = "largest use of the last day" if plan.purpose == PURPOSE_GUARD else "upper bound that counted"
+        lines.append(f"  {what}: {decision.upper} {DEMANDS[decision.resource].metric}")
     lines += [f"  {act_line(action)}" for action in plan.actions if action.action_id == decision.action_id]
     return [f"  {line}" for line in lines]

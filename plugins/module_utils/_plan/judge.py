@@ -163,6 +163,7 @@ def _decision(
         upper=wanted.upper if wanted.upper >= 0 else None,
         action_id=action_id,
         service=wanted.service,
+        signals=wanted.signals,
     )
 
 

@@ -15,9 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
+from .._core.clock import format_ms
 from .._core.needs import needs
 from .._policy.settings import Guard
 from .._policy.sizing import SizingPolicy
+from .._records.plan import Signalled
 from .._records.series import (
     CPU_DELAY_MILLICORES,
     CPU_MILLICORES,
@@ -96,6 +98,11 @@ class Want(NamedTuple):
     signal: Signal
     value: float  # in the metric's unit
     start_ms: int  # of the interval that gives it
+
+    def record(self, interval_s: int) -> Signalled:
+        """As a decision keeps it."""
+        value = f"{self.value:.6f}".rstrip("0").rstrip(".")
+        return Signalled(self.signal.code, self.signal.metric, value, format_ms(self.start_ms), interval_s)
 
     def told(self, layer: Layer) -> str:
         """Say it to people."""

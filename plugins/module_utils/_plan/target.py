@@ -24,7 +24,7 @@ from .._core.clock import parse_utc
 from .._core.units import MILLICORES_PER_VCPU, PERCENT, PPM, PPM_PER_PERCENT, ceil_div
 from .._policy.settings import PROFILE_CAREFUL, Settings, Sizing
 from .._records.forecast import Choice
-from .._records.plan import Service
+from .._records.plan import Service, Signalled
 from .._records.series import CPU_MILLICORES, MEMORY_USED_MIB
 from .._records.vm import CPU_LIMIT_MILLICORES, GROW, LIMITS, MEMORY_MIB, SHRINK, VCPUS
 from .bounds import BAD_VALUE, NO_VALUE, OVER_VALUE
@@ -80,6 +80,7 @@ class Wanted(NamedTuple):
     line: int
     upper: int = NOT_KNOWN  # demand that says so, in the metric's unit; below 0: none is known
     service: Optional[Service] = None  # the cheapest size, where an outcome model spoke
+    signals: tuple[Signalled, ...] = ()  # that the guard was given
 
 
 @dataclass(frozen=True)

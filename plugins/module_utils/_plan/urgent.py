@@ -45,6 +45,7 @@ class Short:
     peaks: Peaks
     last_acts: Mapping[tuple[str, str], tuple[str, int]]  # of ``PlanState``
     now: datetime
+    interval_s: int
 
     def wanted(self, vm: VM, layer: Layer, settings: Settings, *, granule: int) -> Wanted:
         """See Source; the upper bound is the use of the last day."""
@@ -61,6 +62,7 @@ class Short:
             return stay._replace(size=layer.sizing.maximum, direction=GROW, code=GROW, reason=reason, line=line)
         if not found:
             return stay
+        stay = stay._replace(signals=tuple(want.record(self.interval_s) for want in found))
         has, rule = layer.size * demand.per_unit, _rule(settings, layer.resource)
         with needs("numpy"):
             import numpy as np
@@ -102,6 +104,7 @@ def make_guard(
     suspects: Collection[VM],
     readings: Readings,
     peaks: Peaks,
+    interval_s: int,
     policy: SizingPolicy,
     state: PlanState,
     now: datetime,
@@ -110,9 +113,9 @@ def make_guard(
 ) -> Plan:
     """Plan what is short of something among ``suspects``; of other VMs ``snapshot`` need only hold what they have.
 
-    The plan's scope are the VMs that it decides about. Raises ``policy.*``.
+    The plan's scope are the VMs that it decides about; ``interval_s``: of the readings. Raises ``policy.*``.
     """
-    source = Short(readings=readings, peaks=peaks, last_acts=state.last_acts, now=now)
+    source = Short(readings=readings, peaks=peaks, last_acts=state.last_acts, now=now, interval_s=interval_s)
     judge = Judge(
         policy=policy,
         state=replace(state, demoted={}),  # a forecast that does badly has no part in it

@@ -41,6 +41,19 @@ class Service:
 
 
 @dataclass(frozen=True)
+class Signalled:
+    """What told the guard that a VM is short of something."""
+
+    code: str  # "saturated", "delayed", "oom", "swaps", "faults"
+    metric: str
+    value: (
+        str  # decimal number in the metric's unit: the interval's maximum where that counts and is known, else its mean
+    )
+    start: str  # of the interval of telemetry
+    interval_s: int
+
+
+@dataclass(frozen=True)
 class Decision:
     """Why, or why not: one VM and one resource."""
 
@@ -53,9 +66,11 @@ class Decision:
     policy_line: int  # line of the sizing policy that decided; 0: built in
     size_now: int
     size_wanted: int
-    upper: Optional[int] = None  # upper bound of the forecast that counted, in the metric's unit
+    # Upper bound of the forecast that counted, in the metric's unit; of the guard the largest use of the last day.
+    upper: Optional[int] = None
     action_id: str = ""
     service: Optional[Service] = None  # None: no outcome model spoke, the upper bound decided alone
+    signals: tuple[Signalled, ...] = ()  # of the guard: all that told of a want
 
 
 @dataclass(frozen=True)

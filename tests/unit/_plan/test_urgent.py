@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer_training import LEARNT_WITH
+from ansible_collections.headroom.fleet.plugins.module_utils._plan.explain import explain
 from ansible_collections.headroom.fleet.plugins.module_utils._plan.signals import METRICS, Late, Reading, suspects
 from ansible_collections.headroom.fleet.plugins.module_utils._plan.state import PlanState
 from ansible_collections.headroom.fleet.plugins.module_utils._plan.urgent import make_guard
 from ansible_collections.headroom.fleet.plugins.module_utils._policy.sizing import default_policy
-from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import PURPOSE_GUARD, Plan
+from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import PURPOSE_GUARD, Plan, Signalled
 from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import (
     CPU_LIMIT_MILLICORES,
     GROW,
@@ -64,6 +65,7 @@ def guard(
         suspects=vms,
         readings={one.unique_id: readings for one in vms},
         peaks={(one.unique_id, metric): peak for one in vms for metric, peak in (peaks or {}).items()},
+        interval_s=300,
         policy=policy(text),
         state=state or PlanState(),
         now=NOW,
@@ -125,6 +127,25 @@ def test_a_limit_grows_at_least_to_the_largest_use_of_the_day() -> None:
         "it used 100.0 % of its limit; it has 0.2 vCPU and used 1.70 vCPU at most in a day"
     )
     assert {one.code for one in made.decisions} == {GROW, "no_signal"}
+
+
+@pytest.mark.safety(rule=13)
+def test_a_decision_names_each_signal_and_its_interval() -> None:
+    every = {"cpu_delay_millicores": reading(41, 90, age_ms=60_000), "cpu_millicores": reading(700, 790)}
+    made = guard(limited(800), **every)
+    told = {one.resource: one.signals for one in made.decisions if one.signals}
+    assert told == {
+        CPU_LIMIT_MILLICORES: (
+            Signalled("saturated", "cpu_millicores", "790", "2026-03-01T11:55:00Z", 300),
+            Signalled("delayed", "cpu_delay_millicores", "41", "2026-03-01T11:59:00Z", 300),
+        )
+    }
+    text = explain(made, "a")
+    assert "told by delayed: cpu_delay_millicores 41 in the 300 s from 2026-03-01T11:59:00Z" in text
+    assert "largest use of the last day: 790 cpu_millicores" in text
+    full = guard(vm(), on=[replace(host(), memory_mib=1024)], memory_oom_kills_per_s=reading(1 / 300))
+    (refused,) = (one for one in full.decisions if one.code == "no_room")
+    assert [(one.code, one.value) for one in refused.signals] == [("oom", "0.003333")]
 
 
 def test_the_shipped_jump_is_that_of_the_sizers_that_models_learn_from() -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
@@ -36,9 +35,13 @@ if TYPE_CHECKING:
 CHUNK_VALUES = 2**25  # of a grid's mean, and of its maximum: half a gigabyte together
 READER = 1  # of Delta's protocol: the last in which a row of a file is a row of the table, as it stands
 KNOWN_DICTIONARIES = 64
+KINDS = {"int8": "i1", "int16": "i2", "int32": "i4", "int64": "i8", "double": "f8"}  # Arrow's names and NumPy's
 LAST = chr(0x10FFFF)  # no text that is an id stands after it
 VALUES = ("mean", "maximum")
 COLUMNS = ("unique_id", "ds", *VALUES)
+TIMES = ("min.ds", "max.ds")
+FILE_COLUMNS = ("path", "partition.metric", "partition.day", "min.unique_id", "max.unique_id", *TIMES)
+LOGGED_US = 1000  # the log of the table keeps times no finer
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,7 @@ class _Table:
         count = 0
         for table in self._read(metric, self._unique_ids[0], self._unique_ids[-1]):
             ids = _dictionary(table["unique_id"])
-            rows = _Rows(ids.indices.to_numpy(), *(_numbers(table[name]) for name in COLUMNS[1:]))
+            rows = _Rows(_numbers(ids.indices), *(_numbers(table[name]) for name in COLUMNS[1:]))
             count += self._put(grid, rows, self._places(ids.dictionary))
         if np.count_nonzero(~np.isnan(grid.mean)) != count:
             raise HeadroomError(
@@ -187,8 +190,8 @@ class _Table:
             with opened, pq.ParquetFile(opened, read_dictionary=["unique_id"], pre_buffer=not local) as file:
                 for number in range(file.metadata.num_row_groups):
                     ranges = _ranges(file.metadata.row_group(number))
-                    wanted = {"unique_id": (first, last), "ds": self._scan.range}
-                    if any(name in ranges and _apart(ranges[name], of) for name, of in wanted.items()):
+                    least, greatest = ranges.get("unique_id", (first, last))
+                    if greatest < first or last < least:
                         continue
                     if ranges.get("interval_s") == (interval_s, interval_s):
                         yield file.read_row_group(number, columns=COLUMNS, use_threads=False)
@@ -270,9 +273,11 @@ def _files(scan: Scan, table: Any) -> list[_File]:
     """The files that a scan may need; those that begin with one VM stand together."""
     with needs("pyarrow"):
         import pyarrow as pa
-    (start, end), stored = scan.range, timedelta(milliseconds=1)  # of times the log keeps no more
-    known = pa.table(table.get_add_actions(flatten=True))
-    columns = ("path", "partition.metric", "partition.day", "min.unique_id", "max.unique_id", "min.ds", "max.ds")
+    start, end = scan.range
+    known = pa.RecordBatchReader.from_stream(table.get_add_actions(flatten=True)).read_all()
+    columns = {name: known[name] for name in FILE_COLUMNS if name in known.column_names}
+    times = {name: columns[name].cast(pa.timestamp("us", "UTC")).cast(pa.int64()) for name in TIMES if name in columns}
+    found = [dict(zip(columns, row)) for row in zip(*(of.to_pylist() for of in {**columns, **times}.values()))]
     return sorted(
         _File(
             one["partition.metric"],
@@ -280,9 +285,10 @@ def _files(scan: Scan, table: Any) -> list[_File]:
             one.get("max.unique_id") or LAST,
             unquote(one["path"]),
         )
-        for one in known.select([name for name in columns if name in known.column_names]).to_pylist()
+        for one in found
         if start.date() <= one["partition.day"] <= end.date()
-        and not _apart((one.get("min.ds") or start, (one.get("max.ds") or end) + stored), (start, end))
+        and (one.get("min.ds") is None or one["min.ds"] < scan.end_us)
+        and (one.get("max.ds") is None or one["max.ds"] + LOGGED_US >= scan.start_us)
     )
 
 
@@ -292,12 +298,8 @@ def _ranges(group: Any) -> dict[str, tuple[Any, Any]]:
     return {
         one.path_in_schema: (one.statistics.min, one.statistics.max)
         for one in columns
-        if one.path_in_schema in {"unique_id", "interval_s", "ds"} and one.is_stats_set and one.statistics.has_min_max
+        if one.path_in_schema in {"unique_id", "interval_s"} and one.is_stats_set and one.statistics.has_min_max
     }
-
-
-def _apart(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:
-    return bool(one[1] < other[0] or other[1] < one[0])
 
 
 def _dictionary(column: Any) -> pa.DictionaryArray:
@@ -312,13 +314,19 @@ def _dictionary(column: Any) -> pa.DictionaryArray:
 
 
 def _numbers(column: Any) -> npt.NDArray[Any]:
-    """Values, times in microseconds; NaN for null."""
+    """Values, times in microseconds; NaN for null. Taken from memory as they lie: ``to_numpy`` imports pandas."""
     with needs("numpy", "pyarrow"):
         import numpy as np
         import pyarrow as pa
+        import pyarrow.compute as pc
     flat = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    flat = flat.view(pa.int64()) if pa.types.is_timestamp(flat.type) else flat
-    return np.asarray(flat.to_numpy(zero_copy_only=False))
+    if pa.types.is_timestamp(flat.type):
+        flat = (flat if flat.type.unit == "us" else flat.cast(pa.timestamp("us"))).view(pa.int64())
+    if flat.null_count:
+        flat = pc.fill_null(flat, float("nan"))
+    dtype = np.dtype(KINDS[str(flat.type)])
+    start = flat.offset * dtype.itemsize
+    return np.frombuffer(flat.buffers()[1], dtype, len(flat), start) if len(flat) else np.empty(0, dtype)
 
 
 def _told(mean: Doubles) -> Doubles:

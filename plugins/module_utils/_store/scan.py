@@ -100,7 +100,7 @@ class Scan:
     @property
     def range(self) -> tuple[datetime, datetime]:
         """START of the first interval, and the end of the last."""
-        start, end = (EPOCH + timedelta(microseconds=one) for one in (self._start_us, self._end_us))
+        start, end = (EPOCH + timedelta(microseconds=one) for one in (self._start_us, self.end_us))
         return start, end
 
     def tables(self) -> Iterator[pa.Table]:
@@ -125,7 +125,7 @@ class Scan:
             table_version=version_of(self._base.table),
             interval_s=self._interval_us // SECOND_US,
             start=_time(self._start_us),
-            end=_time(self._end_us),
+            end=_time(self.end_us),
             unique_ids=self.unique_ids,
             metrics=tuple(self._metrics),
             rows=self._digest.rows,
@@ -135,7 +135,8 @@ class Scan:
         )
 
     @property
-    def _end_us(self) -> int:
+    def end_us(self) -> int:
+        """END of the last interval, since the epoch."""
         return self._start_us + self._slots * self._interval_us
 
     def where(self, metrics: Sequence[str]) -> str:
@@ -144,7 +145,7 @@ class Scan:
 
     def when(self, metrics: Sequence[str]) -> str:
         """The same for intervals of whatever length."""
-        start, end = _time(self._start_us), _time(self._end_us)
+        start, end = _time(self._start_us), _time(self.end_us)
         return (
             f"metric IN ({', '.join(map(quoted, metrics)) or 'NULL'})"
             f" AND day >= DATE '{start[:10]}' AND day <= DATE '{end[:10]}'"

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import subprocess
 from dataclasses import replace
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
@@ -343,6 +345,13 @@ def other(site: Site) -> str:
     return site.context().artifacts.put(snapshot)
 
 
+def shown(output: str, task: str) -> list[str]:
+    """The lines that the last task of a playbook showed."""
+    found = re.findall(rf"TASK \[{task}\] \**\n(.*?)\nPLAY RECAP", output, re.DOTALL)
+    lines: list[str] = json.loads(found[0].partition("=> ")[2])["msg"]
+    return lines
+
+
 def test_the_playbook_trains_replays_and_shows_and_a_rehearsal_keeps_nothing(tmp_path: Path) -> None:
     controller = Controller(tmp_path, Fleet(tmp_path / "fleet.json", vms=VMS))
     store = SeriesStore(controller.variables["headroom_telemetry"])
@@ -357,7 +366,9 @@ def test_the_playbook_trains_replays_and_shows_and_a_rehearsal_keeps_nothing(tmp
     done = controller.run("ansible-playbook", "headroom.fleet.backtest", "-v", "-e", json.dumps(variables))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "sizing_backtest: cpu_millicores: training on 10.0 days of 22 VMs" in done.stdout
-    assert "would have been given back" in done.stdout
+    lines = shown(done.stdout, "Show what it would have saved")
+    assert re.match(r"CPU: [0-9.]+ vCPU of 44.0 vCPU would have been given back \([0-9.]+ vCPU to ", lines[0]), lines
+    assert any(line.endswith("service level met") for line in lines)
     assert "of 44.0 vCPU would have been given back" in html.read_text()
     artifacts = Path(controller.variables["headroom_artifacts"])
     kept = sorted(artifacts.rglob("*"))
@@ -367,3 +378,35 @@ def test_the_playbook_trains_replays_and_shows_and_a_rehearsal_keeps_nothing(tmp
     assert "There are 9.0 days of telemetry for cpu_millicores; it takes 13." in young.stdout
     assert sorted(artifacts.rglob("*")) == kept
     assert parse_utc(variables["headroom_now"]) < NOW
+
+
+def test_the_playbook_of_the_shadow_shows_what_came_of_it_and_changes_nothing(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "controller").mkdir()
+    fleet = Fleet(tmp_path / "fleet.json", vms=VMS)
+    controller = Controller(tmp_path / "controller", fleet)
+    variables = {
+        **{f"headroom_{name}": str(site.root / name) for name in ("artifacts", "state", "telemetry")},
+        "headroom_now": format_utc(NOW + timedelta(days=LATER_DAYS)),
+        "shadow_metrics": [CPU_MILLICORES],
+    }
+
+    def play(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
+        given = json.dumps({**variables, **more})
+        return controller.run("ansible-playbook", "headroom.fleet.shadow", *arguments, "-e", given)
+
+    done = play("-v")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (seen,) = set(re.findall(r'"snapshot": "(sha256:[0-9a-f]{64})"', done.stdout))
+    said = shadow(site, snapshot=seen).values["msg"].splitlines()
+    assert said[0].startswith(f"cpu_millicores: {LATER_DAYS} of {LATER_DAYS} days of {VMS} VMs, ")
+    assert shown(done.stdout, "Show what came of it") == said
+    assert "changed=0" in done.stdout
+    assert "No plan tells what VMs had" in done.stderr
+    assert fleet.writes == 0
+    kept = sorted(site.root.rglob("*"))
+    rehearsal = play("--check", shadow_days=2)
+    assert f"cpu_millicores: 2 of 2 days of {VMS} VMs, " in rehearsal.stdout
+    assert sorted(site.root.rglob("*")) == kept
+    none = play(shadow_metrics=["memory_used_mib"])
+    assert none.returncode != 0
+    assert "shadow.no_model" in none.stdout

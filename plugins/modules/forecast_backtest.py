@@ -13,6 +13,8 @@ description:
     compares with the telemetry that followed. At each origin all is learnt and chosen anew, from its past alone.
   - Scores each engine and the selection among them by the pinball loss and the coverage of each quantile, for every VM
     and for the fleet.
+  - Trained models of quantiles take no part, for most past moments lie within what they were learnt from. How they did
+    on what came after it is told by M(headroom.fleet.model_review), and by the scorecard of what was forecast.
   - Changes nothing.
 options:
   snapshot:

@@ -15,7 +15,7 @@ from .sizer import OperatingPoint
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-AT_ONCE, WHOLE, CAREFUL = "", "whole", "careful"  # how sizes follow demand, as in POINTS
+AT_ONCE, WHOLE = "", "whole"  # how sizes follow demand, as in POINTS
 
 
 def shipped(metric: str, lead_s: int, *, follows: str = AT_ONCE) -> OperatingPoint:

@@ -10,13 +10,7 @@ import pytest
 
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.operating_points import POINTS
-from ansible_collections.headroom.fleet.plugins.module_utils._jobs.points import (
-    AT_ONCE,
-    CAREFUL,
-    WHOLE,
-    replaced,
-    shipped,
-)
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.points import AT_ONCE, WHOLE, replaced, shipped
 from ansible_collections.headroom.fleet.plugins.module_utils._records.series import CPU_MILLICORES, MEMORY_USED_MIB
 
 
@@ -28,7 +22,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._records.series imp
         (CPU_MILLICORES, 301, AT_ONCE, ("cpu", 3600, "")),  # what needs longer asks for more care
         (CPU_MILLICORES, 7200, AT_ONCE, ("cpu", 3600, "")),
         (CPU_MILLICORES, 0, WHOLE, ("cpu", 0, "whole")),
-        (CPU_MILLICORES, 0, CAREFUL, ("cpu", 0, "careful")),
+        (CPU_MILLICORES, 0, "careful", ("cpu", 0, "careful")),
         (CPU_MILLICORES, 300, WHOLE, ("cpu", 300, "")),  # none was tuned for that lead: it is no shorter one's
         (MEMORY_USED_MIB, 0, AT_ONCE, ("memory", 0, "")),
     ],

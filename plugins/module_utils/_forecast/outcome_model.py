@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 LEAST_ROWS = 5_000  # below it the fleet is too small or too young to learn from
 CANDIDATES_LEARNT = 8  # of each VM and moment, drawn anew: neighbours tell much the same
 WEIGHT_BY_CAPACITY = 0.2  # exponent: large VMs matter more to the fleet, but they are few, and soon learnt by heart
-CHUNK_VMS = 500  # described at once: what is worked on stays in the caches
+CHUNK_VMS = 1000  # asked about at once: many are alike, and what is worked on stays in the caches
 ROUNDS = 80
 # Shares of time are probabilities; the rest are rates with a long tail.
 OBJECTIVES = {"violated": "cross_entropy", "unserved": "poisson", "added": "poisson"}

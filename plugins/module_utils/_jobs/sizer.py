@@ -179,7 +179,7 @@ def believed(seen: Doubles, saturated: Flags, capacity: Doubles, beyond: float) 
     with needs("numpy"):
         import numpy as np
     demand = np.where(np.isnan(seen), 0.0, seen)
-    vm, at = np.nonzero(saturated)
+    vm, at = np.unravel_index(np.flatnonzero(saturated), saturated.shape)
     demand[vm, at] = np.minimum(demand[vm, at] * beyond, capacity[vm])
     return demand
 
@@ -188,10 +188,13 @@ def moment_of(demand: Doubles, saturated: Flags, capacity: Doubles, *, step_s: i
     """The moment of VMs whose past may be shorter than what is looked at; before it nothing was demanded."""
     with needs("numpy"):
         import numpy as np
-    missing = ((0, 0), (max(PAST_DAYS * DAY_S // step_s - demand.shape[1], 0), 0))
+    missing = max(PAST_DAYS * DAY_S // step_s - demand.shape[1], 0)
+    wide = (len(demand), missing + demand.shape[1])
+    past, held = np.zeros(wide, dtype=np.float32), np.zeros(wide, dtype=np.bool_)
+    past[:, missing:], held[:, missing:] = demand, saturated
     return Moment(
-        demand=np.pad(demand, missing).astype(np.float32),
-        saturated=np.pad(saturated, missing),
+        demand=past,
+        saturated=held,
         capacity=capacity,
         step_s=step_s,
         lead=lead,

@@ -44,7 +44,7 @@ class Cycle:
         urls["state"] = str(self.root / "state.db")
         return Context(now=NOW, who="ann", endpoints=(self.fleet.endpoint,), urls=urls)
 
-    def plan(self, upper: int) -> dict[str, Any]:
+    def plan(self, upper: int, policy: str = POLICY) -> dict[str, Any]:
         """The plan where no more than this is expected of u0's CPU."""
         context = self.context()
         header, table = forecast({("u0", VCPUS): upper})
@@ -53,11 +53,11 @@ class Cycle:
             "snapshot": context.artifacts.put(take_snapshot(context)),
             "forecast": context.artifacts.put(header),
         }
-        return plan(context, **names, policy_text=POLICY, policy_name="p.yml").values
+        return plan(context, **names, policy_text=policy, policy_name="p.yml").values
 
-    def limit(self, millicores: int) -> None:
+    def limit(self, millicores: int, uuid: str = "u0") -> None:
         """Somebody else set a limit."""
-        self.fleet.change("u0", fields={**self.fleet.fields("u0"), **dict.fromkeys(FIELDS, millicores)})
+        self.fleet.change(uuid, fields={**self.fleet.fields(uuid), **dict.fromkeys(FIELDS, millicores)})
 
 
 @pytest.fixture
@@ -74,6 +74,8 @@ def cycle(tmp_path: Path) -> Cycle:
         (1500, 1050, {}),
         (700, 1400, {"a0001": ("cpu_limit_millicores", 0)}),
         (1500, 500, {"a0001": ("cpu_limit_millicores", 770), "a0002": ("vcpus", 1)}),  # the limit before its size
+        (1500, 1900, {"a0001": ("vcpus", 3), "a0002": ("cpu_limit_millicores", 2715)}),  # the size before its limit
+        (2000, 1900, {"a0001": ("vcpus", 3), "a0002": ("cpu_limit_millicores", 2715)}),
     ],
 )
 def test_a_limit_is_planned_applied_at_rest_and_undone(
@@ -109,6 +111,23 @@ def test_decision_and_inventory_show_the_limit(cycle: Cycle) -> None:
     variables = inventory(cycle.context(), figures=True)["vms"]["vm0"]
     assert variables["headroom_cpu_limit_millicores"] == 1500
     assert variables["headroom_cpu_limit_millicores_wanted"] == 1231
+
+
+def test_a_vm_without_telemetry_gets_what_a_rule_declares(cycle: Cycle) -> None:
+    rules = f"{POLICY}rules:\n  - match: {{name: vm1}}\n    set: {{vcpus: {{declared: 3}}}}\n"
+    cycle.limit(1000, "u1")
+    made = cycle.plan(1400, rules)
+    acts = {one["action_id"]: (one["vm"], one["resource"], one["after"]) for one in made["actions"]}
+    assert acts == {"a0001": ("vm1", "vcpus", 3), "a0002": ("vm1", "cpu_limit_millicores", 3000)}
+    told = decision(cycle.context(), vm="e/u1", plan=made["plan"]).values["text"]
+    line = len(rules.splitlines())
+    assert f"vcpus: act (grow; p.yml:{line}: set: {{vcpus: {{declared: 3}}}})" in told
+    assert "because declared to need 3 vCPU, known for 0.0 of 7 days, it has 2" in told
+    approve(cycle.context(), plan=made["plan"], actions=list(acts))
+    apply(cycle.context(), plan=made["plan"], stop=STOP, terms=TERMS, pinned_clock=True)
+    now = cycle.fleet.fields("u1")
+    assert (now["guest.vcpus"], now[FIELDS[0]]) == (3, 0)
+    assert cycle.plan(1400, rules)["actions"] == []
 
 
 def test_acts_take_along_how_long_those_before_them_took(cycle: Cycle) -> None:

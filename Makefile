@@ -36,7 +36,7 @@ bench: ## what a plan costs; BENCH=forecast, guard, inventory, report, scale or 
 	@$(BOOTSTRAP) python tests/bench/bench_$(BENCH).py $(if $(filter sizing,$(BENCH)),$(REPLAY) $(if $(QUICK),--quick)) $(ARGS)
 
 tune: ## find the operating points of the sizing policies: TRACES=, PROTOCOL=; takes an hour
-	@$(BOOTSTRAP) python tests/bench/bench_sizing.py tune $(REPLAY) $(ARGS)
+	@$(BOOTSTRAP) --for dev python tests/bench/bench_sizing.py tune $(REPLAY) $(ARGS)
 
 lab: ## start the lab
 	@$(BOOTSTRAP) python tests/lab/lab.py up

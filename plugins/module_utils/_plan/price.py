@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 BUDGET = 0.01  # share of time that a VM may be violated, where nobody says another
 PER_RUNG = 4  # sizes looked at between two candidates
-LEAST_PRICE, MOST_PRICE = -1.0, 4.0  # logarithms of the factor that a ledger puts on the prices of service
+MOST_PRICE = 4.0  # logarithm of the most that a ledger multiplies the prices of service by
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Prices:
     violation: float  # of one interval violated, times the root of capacity
     unserved: float  # of one unit of demand not served
     resize: float  # of a change, times the root of capacity
-    ledger: float  # how steeply the first two rise with the share of the budget spent
-    at_ease: float  # share of the budget at which they are as they stand
+    ledger: float  # how steeply the first two rise with the share of the budget that is spent
+    at_ease: float  # share of the budget up to which they are as they stand
     whole_from: float  # share of capacity from which a VM keeps all of it
 
 
@@ -43,7 +43,7 @@ def pressure(spent: Doubles, prices: Prices, *, budget: Union[float, Doubles] = 
     """Factor [V] on the prices of service of VMs violated this share of the time [V] that may be ``budget`` of it."""
     with needs("numpy"):
         import numpy as np
-    return np.asarray(np.exp(np.clip(prices.ledger * (spent / budget - prices.at_ease), LEAST_PRICE, MOST_PRICE)))
+    return np.asarray(np.exp(np.clip(prices.ledger * (spent / budget - prices.at_ease), 0, MOST_PRICE)))
 
 
 def expected(

@@ -269,7 +269,7 @@ def test_a_sampling_tells_how_long_it_takes_with_v_and_not_without(controller: C
         assert done.returncode == 0, done.stdout
         lines = re.findall(r"^  telemetry_collect: (.*)$", done.stdout, re.MULTILINE)
         assert lines[:1] == (["takes 7 s"] if shown else [])
-        assert all(re.fullmatch(r"[5-7] of 7 s", line) for line in lines[1:])
+        assert all(re.fullmatch(r"\d+ of 7 s", line) for line in lines[1:])
 
 
 def test_progress_is_shown_with_v_and_not_without(controller: Controller) -> None:

@@ -114,10 +114,10 @@ def _late(context: Context, unique_ids: Sequence[str], policy: SizingPolicy, *, 
         first = place[grid.unique_ids[0]]
         known = np.isfinite(grid.mean)
         rows = np.flatnonzero(known.any(axis=1))
-        newest = scan.slots - 1 - known[rows, ::-1].argmax(axis=1)
+        newest = scan.span.slots - 1 - known[rows, ::-1].argmax(axis=1)
         mean[grid.metric][first + rows] = grid.mean[rows, newest]
         maximum[grid.metric][first + rows] = grid.maximum[rows, newest]
-        start_ms[grid.metric][first + rows] = scan.start_us // US_PER_MS + newest * (interval_s * MS_PER_S)
+        start_ms[grid.metric][first + rows] = scan.span.start_us // US_PER_MS + newest * (interval_s * MS_PER_S)
     order = np.array([place[unique_id] for unique_id in unique_ids], dtype=np.int64)
     by_metric = ({metric: of[order] for metric, of in values.items()} for values in (mean, maximum))
     return Late(*by_metric, {metric: of[order] for metric, of in start_ms.items()})

@@ -102,7 +102,7 @@ def read_recorded(
             read.update(grid)
             yield _of_grid(grid, target)
 
-    found = _recorded(parts(), vms, metric=metric, start=start, step_s=step_s, steps=scan.slots)
+    found = _recorded(parts(), vms, metric=metric, start=start, step_s=step_s, steps=scan.span.slots)
     return found, read.value()
 
 

@@ -12,36 +12,27 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import unquote
 
 from .._core.canonical import digest
-from .._core.errors import HeadroomError
 from .._core.needs import needs
-from .delta import filesystem, query, shown, unreachable
-from .scan import SECOND_US, quoted
+from .groups import Ids, numbers
+from .scan import duplicate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy as np
     import numpy.typing as npt
-    import pyarrow as pa
 
-    from .scan import Scan, Source
+    from .groups import Groups, Span
+    from .scan import Scan
 
     Doubles = npt.NDArray[np.float64]
     Integers = npt.NDArray[np.int64]
 
 CHUNK_VALUES = 2**25  # of a grid's mean, and of its maximum: half a gigabyte together
-READER = 1  # of Delta's protocol: the last in which a row of a file is a row of the table, as it stands
-KNOWN_DICTIONARIES = 64
-KINDS = {"int8": "i1", "int16": "i2", "int32": "i4", "int64": "i8", "double": "f8"}  # Arrow's names and NumPy's
-LAST = chr(0x10FFFF)  # no text that is an id stands after it
 VALUES = ("mean", "maximum")
 COLUMNS = ("unique_id", "ds", *VALUES)
-TIMES = ("min.ds", "max.ds")
-FILE_COLUMNS = ("path", "partition.metric", "partition.day", "min.unique_id", "max.unique_id", *TIMES)
-LOGGED_US = 1000  # the log of the table keeps times no finer
 
 
 @dataclass(frozen=True)
@@ -94,8 +85,8 @@ def grids(scan: Scan, *, chunk_values: int = CHUNK_VALUES) -> Iterator[Grid]:
     """
     with needs("numpy"):
         import numpy as np
-    base, overlay = (_Table(scan, source) for source in scan.sources)
-    count = max(1, chunk_values // max(1, scan.slots))
+    base, overlay = (_Table(scan.span, source.place, groups) for source, groups in scan.groups)
+    count = max(1, chunk_values // max(1, scan.span.slots))
     for first in range(0, len(scan.unique_ids), count):
         some = scan.unique_ids[first : first + count]
         for table in (base, overlay):
@@ -124,98 +115,35 @@ class _Rows(NamedTuple):
 
 
 class _Table:
-    """One table of the store, and the files of it that a scan may need."""
+    """One table of the store."""
 
-    def __init__(self, scan: Scan, source: Source) -> None:
-        self._scan, self._source = scan, source
+    def __init__(self, span: Span, place: str, groups: Groups) -> None:
+        self._span, self._place, self._groups = span, place, groups
         self._unique_ids: tuple[str, ...] = ()
-        self._row_of: dict[str, int] = {}
-        self._known: dict[tuple[str, str, int], tuple[pa.Array, Integers]] = {}
-        self._files = None
-        if self.there and source.table.protocol().min_reader_version <= READER:
-            self._files = _files(scan, source.table)
+        self._ids = Ids(())
 
     @property
     def there(self) -> bool:
         """Whether there is a table."""
-        return self._source.table is not None
+        return self._groups.there
 
     def select(self, unique_ids: tuple[str, ...]) -> None:
         """Let grids be of these VMs."""
-        self._unique_ids = unique_ids
-        self._row_of = {unique_id: row for row, unique_id in enumerate(unique_ids)}
-        self._known.clear()
+        self._unique_ids, self._ids = unique_ids, Ids(unique_ids)
 
     def grid(self, metric: str) -> Grid:
         """All rows of the VMs selected, each in its place."""
         with needs("numpy"):
             import numpy as np
-        shape = (len(self._unique_ids), self._scan.slots)
+        shape = (len(self._unique_ids), self._span.slots)
         grid = Grid(metric, self._unique_ids, np.full(shape, np.nan), np.full(shape, np.nan))
         count = 0
-        for table in self._read(metric, self._unique_ids[0], self._unique_ids[-1]):
-            ids = _dictionary(table["unique_id"])
-            rows = _Rows(_numbers(ids.indices), *(_numbers(table[name]) for name in COLUMNS[1:]))
-            count += self._put(grid, rows, self._places(ids.dictionary))
+        for table in self._groups.read(metric, self._unique_ids[0], self._unique_ids[-1], COLUMNS):
+            code, places = self._ids.of(table["unique_id"])
+            count += self._put(grid, _Rows(code, *(numbers(table[name]) for name in COLUMNS[1:])), places)
         if np.count_nonzero(~np.isnan(grid.mean)) != count:
-            raise HeadroomError(
-                "series.duplicate",
-                f"The telemetry at {shown(self._source.place)} holds two rows for one VM, metric and interval.",
-                advice="Something else than Headroom wrote into the table: restore an earlier version of it.",
-            )
+            raise duplicate(self._place)
         return grid
-
-    def _read(self, metric: str, first: str, last: str) -> Iterator[Any]:
-        """The rows of these VMs, and of some others."""
-        if not self.there:
-            return
-        if self._files is None:
-            where = f"{self._scan.where([metric])} AND unique_id >= {quoted(first)} AND unique_id <= {quoted(last)}"
-            text = f"SELECT {', '.join(COLUMNS)} FROM series WHERE {where}"  # noqa: S608 - own values, ids quoted
-            yield from query(self._source.table, text)
-            return
-        for one in self._files:
-            if one.metric == metric and one.first <= last and first <= one.last:
-                yield from self._of_file(one.path, first, last)
-
-    def _of_file(self, path: str, first: str, last: str) -> Iterator[pa.Table]:
-        with needs("pyarrow"):
-            import pyarrow as pa
-            import pyarrow.compute as pc
-            import pyarrow.parquet as pq
-        place, interval_s = self._source.place, self._scan.interval_s
-        local = place.startswith("/")
-        try:
-            opened = pa.OSFile(f"{place}/{path}") if local else filesystem(self._source.table).open_input_file(path)
-            with opened, pq.ParquetFile(opened, read_dictionary=["unique_id"], pre_buffer=not local) as file:
-                for number in range(file.metadata.num_row_groups):
-                    ranges = _ranges(file.metadata.row_group(number))
-                    least, greatest = ranges.get("unique_id", (first, last))
-                    if greatest < first or last < least:
-                        continue
-                    if ranges.get("interval_s") == (interval_s, interval_s):
-                        yield file.read_row_group(number, columns=COLUMNS, use_threads=False)
-                    else:
-                        rows = file.read_row_group(number, columns=(*COLUMNS, "interval_s"), use_threads=False)
-                        yield rows.filter(pc.equal(rows["interval_s"], interval_s))
-        except (OSError, pa.ArrowException) as error:
-            raise unreachable(place, error) from error
-
-    def _places(self, dictionary: pa.Array) -> Integers:
-        """Which row of the grid each id has, -1 where none; files of successive times have the same dictionaries."""
-        with needs("numpy"):
-            import numpy as np
-        if not len(dictionary):
-            return np.empty(0, dtype=np.int64)
-        key = (dictionary[0].as_py(), dictionary[-1].as_py(), len(dictionary))
-        known = self._known.get(key)
-        if known is not None and known[0].equals(dictionary):
-            return known[1]
-        if len(self._known) == KNOWN_DICTIONARIES:
-            self._known.clear()
-        places = np.array([self._row_of.get(unique_id, -1) for unique_id in dictionary.to_pylist()], dtype=np.int64)
-        self._known[key] = (dictionary, places)
-        return places
 
     def _put(self, grid: Grid, rows: _Rows, places: Integers) -> int:
         """Put rows in their places; how many have one. What is sorted by VM goes in blocks of one VM each."""
@@ -227,8 +155,8 @@ class _Table:
             return self._scatter(grid, rows, places)
         first, end = int(starts[0]), int(starts[-1])
         ds_us = rows.ds_us[first:end].reshape(-1, width)
-        slots = self._slots(ds_us[0])
-        whole = slots[0] >= 0 and slots[-1] < self._scan.slots and (slots == np.arange(width) + slots[0]).all()
+        slots = self._span.slots_of(ds_us[0])
+        whole = slots[0] >= 0 and slots[-1] < self._span.slots and (slots == np.arange(width) + slots[0]).all()
         if not whole or (ds_us != ds_us[0]).any():
             return self._scatter(grid, rows, places)
         vms = places[rows.code[first:end:width]]
@@ -247,86 +175,14 @@ class _Table:
         mine = np.flatnonzero(places[rows.code] >= 0)
         if len(mine) < len(rows.code):
             rows = rows.only(mine)
-        slots = self._slots(rows.ds_us)
-        inside = (slots >= 0) & (slots < self._scan.slots)
+        slots = self._span.slots_of(rows.ds_us)
+        inside = (slots >= 0) & (slots < self._span.slots)
         if not inside.all():
             slots, rows = slots[inside], rows.only(inside)
-        place = places[rows.code] * self._scan.slots + slots
+        place = places[rows.code] * self._span.slots + slots
         grid.mean.reshape(-1)[place] = _told(rows.mean)
         grid.maximum.reshape(-1)[place] = rows.maximum
         return len(place)
-
-    def _slots(self, ds_us: Integers) -> Integers:
-        return (ds_us - self._scan.start_us) // (self._scan.interval_s * SECOND_US)
-
-
-class _File(NamedTuple):
-    """A file of the table, and between which ids its rows are."""
-
-    metric: str
-    first: str
-    last: str
-    path: str
-
-
-def _files(scan: Scan, table: Any) -> list[_File]:
-    """The files that a scan may need; those that begin with one VM stand together."""
-    with needs("pyarrow"):
-        import pyarrow as pa
-    start, end = scan.range
-    known = pa.RecordBatchReader.from_stream(table.get_add_actions(flatten=True)).read_all()
-    columns = {name: known[name] for name in FILE_COLUMNS if name in known.column_names}
-    times = {name: columns[name].cast(pa.timestamp("us", "UTC")).cast(pa.int64()) for name in TIMES if name in columns}
-    found = [dict(zip(columns, row)) for row in zip(*(of.to_pylist() for of in {**columns, **times}.values()))]
-    return sorted(
-        _File(
-            one["partition.metric"],
-            one.get("min.unique_id") or "",
-            one.get("max.unique_id") or LAST,
-            unquote(one["path"]),
-        )
-        for one in found
-        if start.date() <= one["partition.day"] <= end.date()
-        and (one.get("min.ds") is None or one["min.ds"] < scan.end_us)
-        and (one.get("max.ds") is None or one["max.ds"] + LOGGED_US >= scan.start_us)
-    )
-
-
-def _ranges(group: Any) -> dict[str, tuple[Any, Any]]:
-    """Column -> the least and the greatest value in a row group, of columns where they are known."""
-    columns = [group.column(number) for number in range(group.num_columns)]
-    return {
-        one.path_in_schema: (one.statistics.min, one.statistics.max)
-        for one in columns
-        if one.path_in_schema in {"unique_id", "interval_s"} and one.is_stats_set and one.statistics.has_min_max
-    }
-
-
-def _dictionary(column: Any) -> pa.DictionaryArray:
-    """Texts as numbers and a dictionary."""
-    with needs("pyarrow"):
-        import pyarrow as pa
-    if not pa.types.is_dictionary(column.type):
-        column = column.cast(pa.string()).dictionary_encode()
-    if isinstance(column, pa.ChunkedArray):
-        column = column.chunk(0) if column.num_chunks == 1 else column.unify_dictionaries().combine_chunks()
-    return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-
-
-def _numbers(column: Any) -> npt.NDArray[Any]:
-    """Values, times in microseconds; NaN for null. Taken from memory as they lie: ``to_numpy`` imports pandas."""
-    with needs("numpy", "pyarrow"):
-        import numpy as np
-        import pyarrow as pa
-        import pyarrow.compute as pc
-    flat = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if pa.types.is_timestamp(flat.type):
-        flat = (flat if flat.type.unit == "us" else flat.cast(pa.timestamp("us"))).view(pa.int64())
-    if flat.null_count:
-        flat = pc.fill_null(flat, float("nan"))
-    dtype = np.dtype(KINDS[str(flat.type)])
-    start = flat.offset * dtype.itemsize
-    return np.frombuffer(flat.buffers()[1], dtype, len(flat), start) if len(flat) else np.empty(0, dtype)
 
 
 def _told(mean: Doubles) -> Doubles:

@@ -19,7 +19,7 @@ def above(scan: Scan, metric: str, least: float) -> dict[str, float]:
     """The largest mean of a metric of each VM that was ever above 0 and no less than this; intervals of any length."""
     text = (
         "SELECT unique_id, MAX(mean) AS peak FROM series "  # noqa: S608 - own values
-        f"WHERE {scan.when([metric])} AND mean > 0 AND mean >= {least!r} GROUP BY unique_id"
+        f"WHERE {scan.span.when([metric])} AND mean > 0 AND mean >= {least!r} GROUP BY unique_id"
     )
     found = _asked(scan, text)
     largest: dict[str, float] = {}

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Optional
 
 from .._core.clock import EPOCH, format_utc
@@ -13,22 +14,17 @@ from .._core.errors import HeadroomError
 from .._core.needs import needs
 from .._records.series import COLUMNS, DAY_S, METRICS, Series, interval_schema
 from .delta import query, shown, version_of
+from .groups import SECOND_US, Groups, Ids, Source, Span, numbers
 from .rows import RowsDigest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import numpy as np
+    import numpy.typing as npt
     import pyarrow as pa
 
-SECOND_US = 1_000_000
-
-
-@dataclass(frozen=True)
-class Source:
-    """A table of the store, open at one version; None where there is none."""
-
-    place: str
-    table: Any
+READ = tuple(name for name in COLUMNS if name != "metric")  # the metric is in the name of a file's folder
 
 
 @dataclass(frozen=True)
@@ -59,11 +55,12 @@ class Scan:
             )
         self._base, self._overlay = base, overlay
         self._metrics = sorted(set(wanted.metrics))
-        self._interval_us = wanted.interval_s * SECOND_US
-        self._start_us = _epoch_us(wanted.start) // self._interval_us * self._interval_us
-        self._slots = max(0, -((self._start_us - _epoch_us(wanted.end)) // self._interval_us))
+        interval_us = wanted.interval_s * SECOND_US
+        start_us = _epoch_us(wanted.start) // interval_us * interval_us
+        slots = max(0, -((start_us - _epoch_us(wanted.end)) // interval_us))
+        self.span = Span(start_us, wanted.interval_s, slots)
         self._unique_ids = self._found() if wanted.unique_ids is None else sorted(set(wanted.unique_ids))
-        self._chunk_vms = max(1, chunk_rows // max(1, self._slots * len(self._metrics)))
+        self._chunk_vms = max(1, chunk_rows // max(1, slots * len(self._metrics)))
         self._digest = RowsDigest()
         self._done = False
 
@@ -71,6 +68,11 @@ class Scan:
     def sources(self) -> tuple[Source, Source]:
         """The table and, in a rehearsal, its overlay, whose rows count."""
         return self._base, self._overlay
+
+    @cached_property
+    def groups(self) -> tuple[tuple[Source, Groups], ...]:
+        """The same, and what of them may hold the rows."""
+        return tuple((source, Groups(source, self.span)) for source in self.sources)
 
     @property
     def unique_ids(self) -> tuple[str, ...]:
@@ -81,27 +83,6 @@ class Scan:
     def metrics(self) -> tuple[str, ...]:
         """The metrics asked for, sorted."""
         return tuple(self._metrics)
-
-    @property
-    def interval_s(self) -> int:
-        """The length of the intervals asked for."""
-        return self._interval_us // SECOND_US
-
-    @property
-    def start_us(self) -> int:
-        """START of the first interval, since the epoch."""
-        return self._start_us
-
-    @property
-    def slots(self) -> int:
-        """How many intervals there can be."""
-        return self._slots
-
-    @property
-    def range(self) -> tuple[datetime, datetime]:
-        """START of the first interval, and the end of the last."""
-        start, end = (EPOCH + timedelta(microseconds=one) for one in (self._start_us, self.end_us))
-        return start, end
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield tables of whole VMs in ascending unique_id, rows sorted by (unique_id, metric, ds); none is empty."""
@@ -123,9 +104,9 @@ class Scan:
         return Series(
             table=shown(self._base.place),
             table_version=version_of(self._base.table),
-            interval_s=self._interval_us // SECOND_US,
-            start=_time(self._start_us),
-            end=_time(self.end_us),
+            interval_s=self.span.interval_s,
+            start=format_utc(self.span.start),
+            end=format_utc(self.span.end),
             unique_ids=self.unique_ids,
             metrics=tuple(self._metrics),
             rows=self._digest.rows,
@@ -134,28 +115,10 @@ class Scan:
             overlay_version=version_of(self._overlay.table),
         )
 
-    @property
-    def end_us(self) -> int:
-        """END of the last interval, since the epoch."""
-        return self._start_us + self._slots * self._interval_us
-
-    def where(self, metrics: Sequence[str]) -> str:
-        """The condition of SQL that the rows of these metrics meet, of whatever VM."""
-        return f"{self.when(metrics)} AND interval_s = {self._interval_us // SECOND_US}"
-
-    def when(self, metrics: Sequence[str]) -> str:
-        """The same for intervals of whatever length."""
-        start, end = _time(self._start_us), _time(self.end_us)
-        return (
-            f"metric IN ({', '.join(map(quoted, metrics)) or 'NULL'})"
-            f" AND day >= DATE '{start[:10]}' AND day <= DATE '{end[:10]}'"
-            f" AND ds >= TIMESTAMP '{start}' AND ds < TIMESTAMP '{end}'"
-        )
-
     def _found(self) -> list[str]:
         found: set[str] = set()
         for source in (self._base, self._overlay):
-            where = self.where(self._metrics)
+            where = self.span.where(self._metrics)
             text = f"SELECT DISTINCT unique_id FROM series WHERE {where}"  # noqa: S608 - own values
             for batch in query(source.table, text):
                 found.update(batch["unique_id"].to_pylist())
@@ -166,34 +129,24 @@ class Scan:
         with needs("pyarrow", "numpy"):
             import numpy as np
             import pyarrow as pa
-        ids = pa.array(unique_ids, pa.string())
-        bounds = f"unique_id >= {quoted(unique_ids[0])} AND unique_id <= {quoted(unique_ids[-1])}"
-        columns = ", ".join(name for name in COLUMNS if name != "metric")
-        place = np.full(len(ids) * len(self._metrics) * self._slots, -1, dtype=np.int32)
-        batches: list[pa.RecordBatch] = []
+        ids = Ids(unique_ids)
+        place = np.full(len(unique_ids) * len(self._metrics) * self.span.slots, -1, dtype=np.int32)
+        tables: list[pa.Table] = []
         count = 0
-        for source in (self._base, self._overlay):  # the overlay's rows take the place of the base's
+        for source, groups in self.groups:  # the overlay's rows take the place of the base's
             first = count
             for number, metric in enumerate(self._metrics):
-                where = f"{self.where([metric])} AND {bounds}"
-                text = f"SELECT {columns} FROM series WHERE {where}"  # noqa: S608 - own values, ids quoted
-                for batch in query(source.table, text):
-                    coded = _coded(batch, ids, number)
-                    series = coded["unique_id"].to_numpy().astype(np.int64) * len(self._metrics) + number
-                    slot = (coded["ds"].cast("int64").to_numpy() - self._start_us) // self._interval_us
-                    place[series * self._slots + slot] = np.arange(count, count + coded.num_rows, dtype=np.int32)
-                    count += coded.num_rows
-                    batches.append(coded)
+                for table in groups.read(metric, unique_ids[0], unique_ids[-1], READ):
+                    key, coded = self._coded(table, ids, number)
+                    place[key] = np.arange(count, count + len(key), dtype=np.int32)
+                    count += len(key)
+                    tables.append(coded)
             if np.count_nonzero(place >= first) != count - first:
-                raise HeadroomError(
-                    "series.duplicate",
-                    f"The telemetry at {shown(source.place)} holds two rows for one VM, metric and interval.",
-                    advice="Something else than Headroom wrote into the table: restore an earlier version of it.",
-                )
+                raise duplicate(source.place)
         if not count:
             return _read_schema().empty_table()
-        rows = pa.Table.from_batches(batches).combine_chunks().take(pa.array(place[place >= 0]))
-        dictionaries = {"unique_id": ids, "metric": pa.array(self._metrics, pa.string())}
+        rows = pa.concat_tables(tables).combine_chunks().take(pa.array(place[place >= 0]))
+        dictionaries = {"unique_id": pa.array(unique_ids, pa.string()), "metric": pa.array(self._metrics, pa.string())}
         return pa.Table.from_arrays(
             [
                 pa.DictionaryArray.from_arrays(rows[name].chunk(0), dictionaries[name])
@@ -204,18 +157,35 @@ class Scan:
             schema=_read_schema(),
         )
 
+    def _coded(self, table: Any, ids: Ids, metric: int) -> tuple[npt.NDArray[np.int64], pa.Table]:
+        """Put the VM's place and the metric's number for the two texts; and the place of each row in the grid."""
+        with needs("pyarrow", "numpy"):
+            import numpy as np
+            import pyarrow as pa
+        code, places = ids.of(table["unique_id"])
+        vm, slot = places[code], self.span.slots_of(numbers(table["ds"]))
+        mine = np.flatnonzero((vm >= 0) & (slot >= 0) & (slot < self.span.slots))
+        if len(mine) < len(vm):
+            table, vm, slot = table.take(pa.array(mine)), vm[mine], slot[mine]
+        columns = {
+            "unique_id": pa.array(vm.astype(np.int32)),
+            "metric": pa.repeat(pa.scalar(metric, pa.int32()), len(vm)),
+        }
+        for field in interval_schema():
+            if field.name not in columns:  # other engines may write times in another unit
+                found = table[field.name]
+                columns[field.name] = found if found.type == field.type else found.cast(field.type)
+        key = (vm * len(self._metrics) + metric) * self.span.slots + slot
+        return key, pa.table({name: columns[name] for name in COLUMNS})
 
-def _coded(batch: pa.RecordBatch, ids: pa.Array, metric: int) -> pa.RecordBatch:
-    """Put the place in ``ids`` and the metric's number for the two texts, and drop rows of other VMs."""
-    with needs("pyarrow"):
-        import pyarrow as pa
-        import pyarrow.compute as pc
-    vm = pc.index_in(batch["unique_id"].cast(pa.string()), value_set=ids)
-    columns = {"unique_id": vm, "metric": pa.repeat(pa.scalar(metric, pa.int32()), len(vm))}
-    coded = pa.RecordBatch.from_arrays(
-        [columns[name] if name in columns else batch[name] for name in COLUMNS], names=list(COLUMNS)
+
+def duplicate(place: str) -> HeadroomError:
+    """Say that a table holds a row twice."""
+    return HeadroomError(
+        "series.duplicate",
+        f"The telemetry at {shown(place)} holds two rows for one VM, metric and interval.",
+        advice="Something else than Headroom wrote into the table: restore an earlier version of it.",
     )
-    return coded.filter(vm.is_valid()) if vm.null_count else coded
 
 
 def _read_schema() -> pa.Schema:
@@ -231,12 +201,3 @@ def _epoch_us(moment: datetime) -> int:
     if moment.tzinfo is None:
         raise HeadroomError("time.naive", f"The time {moment} has no zone.", advice="Give an aware UTC time.")
     return (moment - EPOCH) // timedelta(microseconds=1)
-
-
-def _time(epoch_us: int) -> str:
-    return format_utc(EPOCH + timedelta(microseconds=epoch_us))
-
-
-def quoted(text: str) -> str:
-    """A text as SQL writes it."""
-    return "'" + text.replace("'", "''") + "'"

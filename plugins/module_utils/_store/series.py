@@ -21,8 +21,9 @@ from .._core.errors import HeadroomError
 from .._core.needs import needs
 from .._records.series import COLUMNS, KEY, METRICS, VALUES, Series
 from .delta import location, open_or_create, open_table, retried, shown, version_of, writer_properties
+from .groups import Source
 from .rows import checked_rows
-from .scan import Scan, Source, Wanted
+from .scan import Scan, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -119,8 +119,11 @@ def _late(context: Context, unique_ids: Sequence[str], policy: SizingPolicy, *, 
         maximum[grid.metric][first + rows] = grid.maximum[rows, newest]
         start_ms[grid.metric][first + rows] = scan.span.start_us // US_PER_MS + newest * (interval_s * MS_PER_S)
     order = np.array([place[unique_id] for unique_id in unique_ids], dtype=np.int64)
-    by_metric = ({metric: of[order] for metric, of in values.items()} for values in (mean, maximum))
-    return Late(*by_metric, {metric: of[order] for metric, of in start_ms.items()})
+    return Late(
+        {metric: of[order] for metric, of in mean.items()},
+        {metric: of[order] for metric, of in maximum.items()},
+        {metric: of[order] for metric, of in start_ms.items()},
+    )
 
 
 def _has(vms: Sequence[VM]) -> Mapping[str, Doubles]:
@@ -142,7 +145,7 @@ def _peaks(context: Context, unique_ids: Sequence[str], *, interval_s: int) -> d
     metrics = sorted({demand.metric for demand in DEMANDS.values()})
     start, end = context.now - timedelta(seconds=DAY_S), context.now + timedelta(seconds=1)
     scan = context.series.scan(unique_ids, metrics=metrics, start=start, end=end, interval_s=interval_s)
-    peaks = {}
+    peaks: dict[tuple[str, str], float] = {}
     for grid in grids(scan):
         use = np.where(np.isnan(grid.maximum), grid.mean, grid.maximum)
         found = np.fmax.reduce(np.where(np.isfinite(use), use, np.nan), axis=1)

@@ -81,21 +81,20 @@ class RowsDigest:
             import numpy as np
         if not table.num_rows:
             return
-        packed = np.empty(
-            table.num_rows,
-            dtype=[
-                ("ds", "<i8"), ("interval_s", "<i4"), ("mean", "<f8"), ("p95", "<f8"), ("maximum", "<f8"),
-                ("samples", "<i4"), ("coverage_ppm", "<i4"),
-            ],
-        )  # fmt: skip
-        for name in packed.dtype.names or ():
-            column = table[name]
-            packed[name] = column.cast("int64").to_numpy() if name == "ds" else column.to_numpy()
+        kinds = {
+            "ds": "<i8", "interval_s": "<i4", "mean": "<f8", "p95": "<f8", "maximum": "<f8", "samples": "<i4",
+            "coverage_ppm": "<i4",
+        }  # fmt: skip
+        columns = {name: (table[name].cast("int64") if name == "ds" else table[name]).to_numpy() for name in kinds}
         unique_id, metric = _codes(table["unique_id"]), _codes(table["metric"])
         starts = np.flatnonzero(np.append(True, (np.diff(unique_id) != 0) | (np.diff(metric) != 0)))
+        ends = np.append(starts[1:], table.num_rows)
         names = zip(table["unique_id"].take(starts).to_pylist(), table["metric"].take(starts).to_pylist())
-        for (vm, of), start, end in zip(names, starts.tolist(), [*starts[1:].tolist(), table.num_rows]):
-            self._series.append([vm, of, end - start, hashlib.sha256(packed[start:end].data).hexdigest()])
+        packed = np.empty((ends - starts).max(), dtype=list(kinds.items()))  # of one series, so that it stays in cache
+        for (vm, of), start, end in zip(names, starts.tolist(), ends.tolist()):
+            for name, column in columns.items():
+                packed[name][: end - start] = column[start:end]
+            self._series.append([vm, of, end - start, hashlib.sha256(packed[: end - start].data).hexdigest()])
         self.rows += table.num_rows
 
     def value(self) -> str:

@@ -7,21 +7,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Optional
 
 from .._core.clock import EPOCH, format_utc
 from .._core.errors import HeadroomError
 from .._core.needs import needs
 from .._records.series import COLUMNS, DAY_S, METRICS, Series, interval_schema
 from .delta import query, shown, version_of
-from .groups import SECOND_US, Groups, Ids, Source, Span, numbers
+from .groups import KINDS, SECOND_US, Groups, Ids, Source, Span, numbers
 from .rows import RowsDigest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import numpy as np
-    import numpy.typing as npt
     import pyarrow as pa
 
 READ = tuple(name for name in COLUMNS if name != "metric")  # the metric is in the name of a file's folder
@@ -129,54 +127,47 @@ class Scan:
         with needs("pyarrow", "numpy"):
             import numpy as np
             import pyarrow as pa
-        ids = Ids(unique_ids)
-        place = np.full(len(unique_ids) * len(self._metrics) * self.span.slots, -1, dtype=np.int32)
-        tables: list[pa.Table] = []
-        count = 0
+        ids, series = Ids(unique_ids), len(unique_ids) * len(self._metrics)
+        there = np.zeros(series * self.span.slots, dtype=np.bool_)
+        columns = {name: np.empty(len(there), dtype=_dtype(name)) for name in READ[1:]}
         for source, groups in self.groups:  # the overlay's rows take the place of the base's
-            first = count
+            mine = np.zeros(len(there), dtype=np.bool_)
+            count = 0
             for number, metric in enumerate(self._metrics):
                 for table in groups.read(metric, unique_ids[0], unique_ids[-1], READ):
-                    key, coded = self._coded(table, ids, number)
-                    place[key] = np.arange(count, count + len(key), dtype=np.int32)
-                    count += len(key)
-                    tables.append(coded)
-            if np.count_nonzero(place >= first) != count - first:
+                    code, places = ids.of(table["unique_id"])
+                    slot = self.span.slots_of(numbers(table["ds"]))
+                    rows = np.flatnonzero((places[code] >= 0) & (slot >= 0) & (slot < self.span.slots))
+                    key = (places[code[rows]] * len(self._metrics) + number) * self.span.slots + slot[rows]
+                    for name, column in columns.items():
+                        values = numbers(table[name])
+                        column[key] = values if len(rows) == len(values) else values[rows]
+                    mine[key] = True
+                    count += len(rows)
+            if np.count_nonzero(mine) != count:
                 raise duplicate(source.place)
-        if not count:
+            there |= mine
+        kept = np.flatnonzero(there)
+        if not len(kept):
             return _read_schema().empty_table()
-        rows = pa.concat_tables(tables).combine_chunks().take(pa.array(place[place >= 0]))
-        dictionaries = {"unique_id": pa.array(unique_ids, pa.string()), "metric": pa.array(self._metrics, pa.string())}
-        return pa.Table.from_arrays(
-            [
-                pa.DictionaryArray.from_arrays(rows[name].chunk(0), dictionaries[name])
-                if name in dictionaries
-                else rows[name]
-                for name in COLUMNS
-            ],
-            schema=_read_schema(),
-        )
-
-    def _coded(self, table: Any, ids: Ids, metric: int) -> tuple[npt.NDArray[np.int64], pa.Table]:
-        """Put the VM's place and the metric's number for the two texts; and the place of each row in the grid."""
-        with needs("pyarrow", "numpy"):
-            import numpy as np
-            import pyarrow as pa
-        code, places = ids.of(table["unique_id"])
-        vm, slot = places[code], self.span.slots_of(numbers(table["ds"]))
-        mine = np.flatnonzero((vm >= 0) & (slot >= 0) & (slot < self.span.slots))
-        if len(mine) < len(vm):
-            table, vm, slot = table.take(pa.array(mine)), vm[mine], slot[mine]
-        columns = {
-            "unique_id": pa.array(vm.astype(np.int32)),
-            "metric": pa.repeat(pa.scalar(metric, pa.int32()), len(vm)),
+        of_series = (kept // self.span.slots).astype(np.int32)
+        codes = {"unique_id": of_series // len(self._metrics), "metric": of_series % len(self._metrics)}
+        words = {"unique_id": unique_ids, "metric": self._metrics}
+        arrays = {
+            name: pa.DictionaryArray.from_arrays(pa.array(code), pa.array(words[name], pa.string()))
+            for name, code in codes.items()
         }
-        for field in interval_schema():
-            if field.name not in columns:  # other engines may write times in another unit
-                found = table[field.name]
-                columns[field.name] = found if found.type == field.type else found.cast(field.type)
-        key = (vm * len(self._metrics) + metric) * self.span.slots + slot
-        return key, pa.table({name: columns[name] for name in COLUMNS})
+        for name, column in columns.items():
+            values = column if len(kept) == len(column) else column[kept]
+            kind = interval_schema().field(name)
+            arrays[name] = pa.array(values, mask=np.isnan(values) if kind.nullable else None).cast(kind.type)
+        return pa.Table.from_arrays([arrays[name] for name in COLUMNS], schema=_read_schema())
+
+
+def _dtype(name: str) -> str:
+    """NumPy's type of a column."""
+    kind = interval_schema().field(name).type
+    return KINDS.get(str(kind), "i8")  # times are microseconds
 
 
 def duplicate(place: str) -> HeadroomError:

@@ -22,6 +22,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._forecast.request i
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context import Context
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.decision import decision
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.outcomes import OutcomeRows
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.points import shipped
 from ansible_collections.headroom.fleet.plugins.module_utils._records.forecast import Forecast
 from ansible_collections.headroom.fleet.plugins.module_utils._records.model import read_model
 from ansible_collections.headroom.fleet.plugins.module_utils._records.outcomes import COLUMNS, UNIQUE_ID, read_outcomes
@@ -250,7 +251,7 @@ def test_who_stood_at_its_limit_has_spent_of_its_budget_and_gets_headroom(asked:
     bound, _unused = asked.say(snapshot=seen, table=table)
     columns = dict(zip(COLUMNS, zip(free[NAMES[3]], bound[NAMES[3]], strict=True), strict=True))
     assert columns["spent"] == (0.0, pytest.approx(11 / 2015))  # an act could not have landed on the newest one yet
-    assert columns["headroom"] == (0.0, pytest.approx(0.6))
+    assert columns["headroom"] == (0.0, pytest.approx(shipped(CPU_MILLICORES, 300).most))
     assert {name: row for name, row in free.items() if name != NAMES[3]} == {
         name: row for name, row in bound.items() if name != NAMES[3]
     }

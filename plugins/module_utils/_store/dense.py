@@ -136,13 +136,16 @@ class _Table:
         with needs("numpy"):
             import numpy as np
         shape = (len(self._unique_ids), self._span.slots)
-        grid = Grid(metric, self._unique_ids, np.full(shape, np.nan), np.full(shape, np.nan))
+        grid = Grid(metric, self._unique_ids, mean=np.full(shape, np.nan), maximum=np.empty(shape))
         count = 0
         for table in self._groups.read(metric, self._unique_ids[0], self._unique_ids[-1], COLUMNS):
             code, places = self._ids.of(table["unique_id"])
             count += self._put(grid, _Rows(code, *(numbers(table[name]) for name in COLUMNS[1:])), places)
-        if np.count_nonzero(~np.isnan(grid.mean)) != count:
+        unknown = np.isnan(grid.mean)
+        if unknown.size - np.count_nonzero(unknown) != count:
             raise duplicate(self._place)
+        if count < unknown.size:
+            grid.maximum[unknown] = np.nan
         return grid
 
     def _put(self, grid: Grid, rows: _Rows, places: Integers) -> int:

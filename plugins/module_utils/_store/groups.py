@@ -175,7 +175,9 @@ def numbers(column: Any) -> npt.NDArray[Any]:
         import numpy as np
         import pyarrow as pa
         import pyarrow.compute as pc
-    flat = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    flat = column
+    if isinstance(column, pa.ChunkedArray):  # to combine a single chunk would copy it
+        flat = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     if pa.types.is_timestamp(flat.type):
         flat = (flat if flat.type.unit == "us" else flat.cast(pa.timestamp("us"))).view(pa.int64())
     if flat.null_count:

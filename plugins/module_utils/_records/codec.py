@@ -30,7 +30,10 @@ A = TypeVar("A", bound=Artifact)
 
 def encode(record: Any) -> Any:
     """Dataclasses to objects, tuples to lists; all else stays."""
-    names = _names(record.__class__)
+    kind = record.__class__
+    if kind is str or kind is int:
+        return record
+    names = _names(kind)
     if names is not None:
         return {name: encode(getattr(record, name)) for name in names}
     if isinstance(record, (list, tuple)):
@@ -109,8 +112,14 @@ def _fields(kind: Any) -> tuple[dict[str, Any], frozenset[str]]:
     return {one.name: hints[one.name] for one in fields}, required
 
 
+@cache
+def _shape(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """What a hint is made of."""
+    return typing.get_origin(hint), typing.get_args(hint)
+
+
 def _value(hint: Any, value: Any, path: str) -> Any:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    origin, arguments = _shape(hint)
     if origin is typing.Union:  # Optional[X], or a union of scalars
         if value is None and type(None) in arguments:
             return None

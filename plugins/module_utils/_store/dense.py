@@ -140,7 +140,10 @@ class _Table:
         count = 0
         for table in self._groups.read(metric, self._unique_ids[0], self._unique_ids[-1], COLUMNS):
             code, places = self._ids.of(table["unique_id"])
-            count += self._put(grid, _Rows(code, *(numbers(table[name]) for name in COLUMNS[1:])), places)
+            rows = _Rows(code, *(numbers(table[name]) for name in COLUMNS[1:]))
+            if (places < 0).any():
+                rows = rows.only(np.flatnonzero(places[code] >= 0))
+            count += self._put(grid, rows, places)
         unknown = np.isnan(grid.mean)
         if unknown.size - np.count_nonzero(unknown) != count:
             raise duplicate(self._place)
@@ -163,21 +166,14 @@ class _Table:
         if not whole or (ds_us != ds_us[0]).any():
             return self._scatter(grid, rows, places)
         vms = places[rows.code[first:end:width]]
-        mine, cut = vms >= 0, slice(int(slots[0]), int(slots[0]) + width)
-        for name in VALUES:
-            values = getattr(rows, name)[first:end].reshape(-1, width)
-            values = _told(values) if name == "mean" else values
-            getattr(grid, name)[vms[mine], cut] = values if mine.all() else values[mine]
+        cut = slice(int(slots[0]), int(slots[0]) + width)
+        grid.mean[vms, cut] = _told(rows.mean[first:end]).reshape(-1, width)
+        grid.maximum[vms, cut] = rows.maximum[first:end].reshape(-1, width)
         ends = (rows.only(slice(0, first)), rows.only(slice(end, None)))  # of VMs that go on in another row group
-        return int(np.count_nonzero(mine)) * width + sum(self._scatter(grid, part, places) for part in ends)
+        return end - first + sum(self._scatter(grid, part, places) for part in ends)
 
     def _scatter(self, grid: Grid, rows: _Rows, places: Integers) -> int:
         """Put rows in their places one by one; how many have one."""
-        with needs("numpy"):
-            import numpy as np
-        mine = np.flatnonzero(places[rows.code] >= 0)
-        if len(mine) < len(rows.code):
-            rows = rows.only(mine)
         slots = self._span.slots_of(rows.ds_us)
         inside = (slots >= 0) & (slots < self._span.slots)
         if not inside.all():

@@ -28,8 +28,12 @@ if TYPE_CHECKING:
 
 SECOND_US = 1_000_000
 READER = 1  # of Delta's protocol: the last in which a row of a file is a row of the table, as it stands
-KNOWN_DICTIONARIES = 64
-KINDS = {"int8": "i1", "int16": "i2", "int32": "i4", "int64": "i8", "double": "f8"}  # Arrow's names and NumPy's
+MOST_KNOWN = 64  # arrays of ids
+CODED_BYTES = 8  # of an id in a file, at most, where it comes often enough for a dictionary to be worth its reading
+KINDS = {  # Arrow's names and NumPy's
+    **{f"{sign}int{8 * size}": f"{sign or 'i'}{size}" for sign in ("", "u") for size in (1, 2, 4, 8)},
+    "double": "f8",
+}
 LAST = chr(0x10FFFF)  # no text that is an id stands after it
 TIMES = ("min.ds", "max.ds")
 FILE_COLUMNS = ("path", "partition.metric", "partition.day", "min.unique_id", "max.unique_id", *TIMES)
@@ -124,18 +128,21 @@ class Groups:
         local = place.startswith("/")
         try:
             opened = pa.OSFile(f"{place}/{path}") if local else filesystem(self._source.table).open_input_file(path)
-            with opened, pq.ParquetFile(opened, read_dictionary=["unique_id"], pre_buffer=not local) as file:
-                for number in range(file.metadata.num_row_groups):
-                    ranges = _ranges(file.metadata.row_group(number))
-                    least, greatest = ranges.get("unique_id", (first, last))
+            with opened:
+                known = pq.read_metadata(opened)
+                ranges = [_ranges(known.row_group(number)) for number in range(known.num_row_groups)]
+                mixed = any(one.get("interval_s") != (interval_s, interval_s) for one in ranges)
+                coded = ["unique_id"] if mixed or _is_coded(known) else []
+                names = list(dict.fromkeys((*columns, "interval_s"))) if mixed else columns
+                file = pq.ParquetFile(opened, metadata=known, read_dictionary=coded, pre_buffer=not local)
+                for number, one in enumerate(ranges):
+                    least, greatest = one.get("unique_id", (first, last))
                     if greatest < first or last < least:
                         continue
-                    if ranges.get("interval_s") == (interval_s, interval_s):
-                        yield file.read_row_group(number, columns=columns, use_threads=False)
-                    else:
-                        more = dict.fromkeys((*columns, "interval_s"))
-                        rows = file.read_row_group(number, columns=list(more), use_threads=False)
-                        yield rows.filter(pc.equal(rows["interval_s"], interval_s))
+                    rows = file.read_row_group(number, columns=names, use_threads=False)
+                    rows = rows.filter(pc.equal(rows["interval_s"], interval_s)) if mixed else rows
+                    if rows.num_rows:
+                        yield rows
         except (OSError, pa.ArrowException) as error:
             raise unreachable(place, error) from error
 
@@ -149,23 +156,30 @@ class Ids:
 
     def of(self, column: Any) -> tuple[npt.NDArray[np.integer[Any]], Integers]:
         """A number for the VM of each row, and by number the place of that VM, -1 for one that was not asked for."""
-        coded = _dictionary(column)
-        return numbers(coded.indices), self._places(coded.dictionary)
+        with needs("numpy", "pyarrow"):
+            import numpy as np
+            import pyarrow as pa
+        if isinstance(column, pa.ChunkedArray):
+            chunks = column.unify_dictionaries().chunks
+            column = chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks)
+        if pa.types.is_dictionary(column.type):
+            return numbers(column.indices), self._places(column.dictionary.cast(pa.string()))
+        return np.arange(len(column)), self._places(column.cast(pa.string()))
 
-    def _places(self, dictionary: pa.Array) -> Integers:
-        """Files of successive times have the same dictionaries."""
+    def _places(self, ids: pa.Array) -> Integers:
+        """Files of successive times have the same ids."""
         with needs("numpy"):
             import numpy as np
-        if not len(dictionary):
+        if not len(ids):
             return np.empty(0, dtype=np.int64)
-        key = (dictionary[0].as_py(), dictionary[-1].as_py(), len(dictionary))
+        key = (ids[0].as_py(), ids[-1].as_py(), len(ids))
         known = self._known.get(key)
-        if known is not None and known[0].equals(dictionary):
+        if known is not None and known[0].equals(ids):
             return known[1]
-        if len(self._known) == KNOWN_DICTIONARIES:
+        if len(self._known) == MOST_KNOWN:
             self._known.clear()
-        places = np.array([self._row_of.get(unique_id, -1) for unique_id in dictionary.to_pylist()], dtype=np.int64)
-        self._known[key] = (dictionary, places)
+        places = np.array([self._row_of.get(unique_id, -1) for unique_id in ids.to_pylist()], dtype=np.int64)
+        self._known[key] = (ids, places)
         return places
 
 
@@ -233,12 +247,11 @@ def _ranges(group: Any) -> dict[str, tuple[Any, Any]]:
     }
 
 
-def _dictionary(column: Any) -> pa.DictionaryArray:
-    """Texts as numbers and a dictionary."""
-    with needs("pyarrow"):
-        import pyarrow as pa
-    if not pa.types.is_dictionary(column.type):
-        column = column.cast(pa.string()).dictionary_encode()
-    if isinstance(column, pa.ChunkedArray):
-        column = column.chunk(0) if column.num_chunks == 1 else column.unify_dictionaries().combine_chunks()
-    return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+def _is_coded(known: Any) -> bool:
+    """Whether ids come again and again in the first row group, as they do where it is sorted by VM."""
+    if not known.num_row_groups:
+        return False
+    group = known.row_group(0)
+    columns = [group.column(number) for number in range(group.num_columns)]
+    sizes = [one.total_uncompressed_size for one in columns if one.path_in_schema == "unique_id"]
+    return bool(sum(sizes) < CODED_BYTES * group.num_rows)

@@ -6,7 +6,8 @@ For each row of the bench and each policy with numbers to tune, the same budget 
 rows found, then an evolution strategy from the best of these (CMA-ES: Hansen, arXiv:1604.00772). What is sought is the
 most reclaimed capacity with every limit of the service level kept with a margin: a closed loop is blinded by its own
 caps, and the VMs that are reported are others. The report VMs are never looked at. Points go to operating_points.json,
-which the bench only reads, and those of Headroom into the table that the product carries.
+which the bench only reads, and those of Headroom into the table that the product carries; with --rows '' nothing else
+is done.
 """
 
 from __future__ import annotations
@@ -134,13 +135,19 @@ def main() -> None:
                 "trials": chosen.trials,
                 "cpu_s": round(spent, 1),
             }
-            chosen.out.write_text(json.dumps(said, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-            if chosen.out == POINTS:
-                SHIPPED.write_text(shipped_text(operating_points()), encoding="utf-8")
+            keep(said, chosen.out)
             print(
                 f"{row.name} | {entry.name} | {figures} | slo4 {score.slo4} | {spent:.0f} CPU-s | {point}", flush=True
             )
+    keep(said, chosen.out)
     print(f"{(time.process_time() - begin) / 3600:.2f} CPU-hours")
+
+
+def keep(said: dict[str, object], out: Path) -> None:
+    """Write the points; where they are those that the bench reads, the product's table too."""
+    out.write_text(json.dumps(said, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    if out == POINTS:
+        SHIPPED.write_text(shipped_text(operating_points()), encoding="utf-8")
 
 
 if __name__ == "__main__":

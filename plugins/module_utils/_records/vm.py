@@ -119,12 +119,11 @@ class VM:
 
     def size(self, resource: str) -> int:
         """What it has of a resource; of a setting the VM as it runs, else its definition; 0: none, or no number."""
-        values = (
-            getattr(self, resource, None),
-            self.fields.get(f"live.{resource}"),
-            self.fields.get(f"config.{resource}"),
-        )
-        return next((one for one in values if isinstance(one, int)), 0)
+        known = self.fields
+        for one in (getattr(self, resource, None), known.get(f"live.{resource}"), known.get(f"config.{resource}")):
+            if isinstance(one, int):
+                return one
+        return 0
 
     def has(self, resource: str) -> int:
         """What its guest can use of one of RESOURCES or LIMITS: without a limit, or below it, all of the size."""

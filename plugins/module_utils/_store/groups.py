@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SECOND_US = 1_000_000
 READER = 1  # of Delta's protocol: the last in which a row of a file is a row of the table, as it stands
 MOST_KNOWN = 64  # arrays of ids
+FEW = 8  # times as many ids asked for as there are to look up
 CODED_BYTES = 8  # of an id in a file, at most, where it comes often enough for a dictionary to be worth its reading
 KINDS = {  # Arrow's names and NumPy's
     **{f"{sign}int{8 * size}": f"{sign or 'i'}{size}" for sign in ("", "u") for size in (1, 2, 4, 8)},
@@ -168,8 +169,9 @@ class Ids:
 
     def _places(self, ids: pa.Array) -> Integers:
         """Files of successive times have the same ids."""
-        with needs("numpy"):
+        with needs("numpy", "pyarrow"):
             import numpy as np
+            import pyarrow.compute as pc
         if not len(ids):
             return np.empty(0, dtype=np.int64)
         key = (ids[0].as_py(), ids[-1].as_py(), len(ids))
@@ -178,7 +180,11 @@ class Ids:
             return known[1]
         if len(self._known) == MOST_KNOWN:
             self._known.clear()
-        places = np.array([self._row_of.get(unique_id, -1) for unique_id in ids.to_pylist()], dtype=np.int64)
+        if len(ids) * FEW < len(self._row_of):  # not worth a table of all that are asked for
+            places = np.array([self._row_of.get(unique_id, -1) for unique_id in ids.to_pylist()], dtype=np.int64)
+        else:
+            found = pc.index_in(ids, value_set=_texts(list(self._row_of)))
+            places = numbers(pc.fill_null(found, -1)).astype(np.int64)
         self._known[key] = (ids, places)
         return places
 
@@ -199,6 +205,16 @@ def numbers(column: Any) -> npt.NDArray[Any]:
     dtype = np.dtype(KINDS[str(flat.type)])
     start = flat.offset * dtype.itemsize
     return np.frombuffer(flat.buffers()[1], dtype, len(flat), start) if len(flat) else np.empty(0, dtype)
+
+
+def _texts(words: Sequence[str]) -> pa.StringArray:
+    """An array of texts; ``pyarrow.array`` imports pandas."""
+    with needs("numpy", "pyarrow"):
+        import numpy as np
+        import pyarrow as pa
+    encoded = [word.encode() for word in words]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded)))
 
 
 def quoted(text: str) -> str:

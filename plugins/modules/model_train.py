@@ -38,6 +38,14 @@ options:
     type: str
     choices: [outcome, quantile]
     default: outcome
+  engine:
+    description:
+      - What a model of V(quantile) is, V(trees) or V(recurrent), one network for the whole fleet.
+      - Both are models of the same purpose. A network goes on trial against the trees in use, and they against it.
+      - It takes the library C(jax) to train a network, but not to use it.
+    type: str
+    choices: [trees, recurrent]
+    default: trees
   quantiles:
     description: Quantiles that a model of V(quantile) foretells, as decimal strings. It speaks where a forecast asks
       for no other.
@@ -110,6 +118,7 @@ extends_documentation_fragment:
   - headroom.fleet.context
 requirements:
   - lightgbm >= 4
+  - jax >= 0.5, only for O(engine=recurrent)
 seealso:
   - module: headroom.fleet.model_review
   - module: headroom.fleet.model_info
@@ -199,6 +208,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._jobs.train import 
 
 COURSE = {
     "purpose": {"type": "str", "choices": ["outcome", "quantile"], "default": "outcome"},
+    "engine": {"type": "str", "choices": ["trees", "recurrent"], "default": "trees"},
     "quantiles": {"type": "list", "elements": "str", "default": ["0.5", "0.9", "0.95", "0.98"]},
     "minute": {"type": "int"},
     "target": {"type": "str", "choices": ["mean", "maximum"], "default": "maximum"},

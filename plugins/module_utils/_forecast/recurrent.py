@@ -219,7 +219,7 @@ def refusal(network: Network, *, interval_s: int, steps: int, levels: Sequence[f
 
 
 def _widths(clock: Clock) -> tuple[int, ...]:
-    return (clock.cycle, 3 * clock.cycle, clock.day, clock.week)
+    return tuple(sorted({clock.cycle, 3 * clock.cycle, clock.day, clock.week}))
 
 
 def _damaged(why: str) -> HeadroomError:

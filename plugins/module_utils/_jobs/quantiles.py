@@ -9,22 +9,27 @@ loss, as a share of naive's on the same days, each VM in shares of its capacity.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from .._core.errors import HeadroomError
 from .._core.needs import needs
+from .._forecast import quantile_model, recurrent_training
 from .._forecast.conformal import FleetErrors, corrected
 from .._forecast.engines import ENGINES, Naive
 from .._forecast.grid import level_of
+from .._forecast.quantile_engine import predict
 from .._forecast.quantile_features import Clock, unfit
-from .._forecast.quantile_model import Model, origins, predict, train
+from .._forecast.quantile_model import origins
 from .._forecast.realised import Frame
+from .._forecast.recurrent import HIDDEN, NAME, READ_CYCLES, Network
 from .._forecast.scores import pinball
 from .._forecast.select import Shape, attempt, select
+from .._forecast.tree_text import essential
 from .._records.model import Day
 from .._records.series import CPU_MILLICORES, MEMORY_USED_MIB
 from .._replay.loop import seen_under
 from .loss import Loss
+from .models import libraries, numpy_here
 from .recorded import MEASURES
 from .sizer_training import side_of
 from .sizes import US_PER_S, acts_between, sizes_by
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from .._forecast.quantile_engine import Quantiles
     from .._records.vm import VM
     from .._replay.trace import Trace
     from .context import Context
@@ -45,6 +51,8 @@ if TYPE_CHECKING:
 
 # Variation that is as good as none, in the metric's unit: what a monitor sees of a VM at rest.
 FINEST = {CPU_MILLICORES: "10", MEMORY_USED_MIB: "8"}
+TREES, RECURRENT = "trees", NAME  # what a model may be
+TRAINERS = {TREES: quantile_model.train, RECURRENT: recurrent_training.train}
 ORIGINS = 432  # learnt from: 12 days of hours, and half as many other moments
 TRIAL_ORIGINS = 96  # by the models that say what is to be expected
 EXPECTED_DAYS = 7
@@ -58,6 +66,7 @@ class Teaching:
     levels: tuple[str, ...]  # decimal strings, ascending
     minute: Optional[int]  # of the hour, at which forecasts are made; None: that of the end of the past
     seed: int
+    engine: str = TREES  # of TRAINERS
 
 
 @dataclass(frozen=True)
@@ -98,10 +107,32 @@ def lesson_of(context: Context, trace: Trace, vms: Sequence[VM], *, metric: str)
     return Lesson(trace, metric, censored)
 
 
-def learnt(lesson: Lesson, course: Teaching) -> Model:
+def learnt(lesson: Lesson, course: Teaching) -> Quantiles:
     """Train on all VMs. Raises ``forecast.model`` where there is too little."""
     rows = list(range(len(lesson.trace.unique_ids)))
     return _learnt(lesson, rows, course, most=ORIGINS)
+
+
+def parameters_of(model: Quantiles) -> dict[str, Any]:
+    """What a model's header tells of its making and its use."""
+    use = {"levels": " ".join(model.levels), "finest": model.finest, "steps": model.steps}
+    if isinstance(model, Network):
+        return {"engine": NAME, "hidden": HIDDEN, "read_cycles": READ_CYCLES, **recurrent_training.PARAMETERS, **use}
+    return {**quantile_model.TREES, "rounds": quantile_model.ROUNDS, **use}
+
+
+def parts_of(model: Quantiles) -> tuple[bytes, ...]:
+    """The objects of their own that a model's header names."""
+    if isinstance(model, Network):
+        return (model.weights,)
+    return tuple(essential(text).encode() for text in model.trees)
+
+
+def libraries_of(model: Quantiles) -> dict[str, str]:
+    """What trained a model, and asks it: name -> version."""
+    if isinstance(model, Network):
+        return {**dict([model.library.split(" ")]), **numpy_here()}
+    return libraries()
 
 
 def expected(lesson: Lesson, course: Teaching) -> tuple[Day, ...]:
@@ -127,7 +158,7 @@ def expected(lesson: Lesson, course: Teaching) -> tuple[Day, ...]:
     return Loss(np.concatenate(held), np.concatenate(cost)).expected()
 
 
-def foretold_loss(trace: Trace, model: Model, metric: str, *, first: int, trained: bool = True) -> Loss:
+def foretold_loss(trace: Trace, model: Quantiles, metric: str, *, first: int, trained: bool = True) -> Loss:
     """Of forecasts from moments of the whole days from the column ``first`` on.
 
     Without ``trained`` of those that the engines without training would have issued in the model's place.
@@ -166,7 +197,7 @@ def foretold_loss(trace: Trace, model: Model, metric: str, *, first: int, traine
     return Loss(np.stack(held, axis=1), share)
 
 
-def _untrained(model: Model, past: Floats) -> Doubles:
+def _untrained(model: Quantiles, past: Floats) -> Doubles:
     """What is issued [V, steps, Q] where no model speaks; of what this one would say, and NaN where it is silent."""
     with needs("numpy"):
         import numpy as np
@@ -181,9 +212,9 @@ def _untrained(model: Model, past: Floats) -> Doubles:
     return said
 
 
-def _learnt(lesson: Lesson, rows: Sequence[int], course: Teaching, *, most: int) -> Model:
+def _learnt(lesson: Lesson, rows: Sequence[int], course: Teaching, *, most: int) -> Quantiles:
     trace, clock = lesson.trace, Clock(lesson.trace.step_s)
-    return train(
+    return TRAINERS[course.engine](
         lesson.past[rows],
         origins(_newest(trace, clock, course.minute), clock, most=most, seed=course.seed),
         interval_s=trace.step_s,

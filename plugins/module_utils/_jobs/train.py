@@ -15,8 +15,6 @@ from .._core.units import PPM_PER_PERCENT
 from .._forecast.features import VERSION
 from .._forecast.model_life import advanced, refuse
 from .._forecast.outcome_model import ROUNDS, TREES
-from .._forecast.quantile_model import ROUNDS as QUANTILE_ROUNDS
-from .._forecast.quantile_model import TREES as QUANTILE_TREES
 from .._forecast.request import ascending
 from .._forecast.tree_text import essential
 from .._records.forecast import TARGET_MAXIMUM, TARGETS
@@ -40,7 +38,8 @@ from .context import Result
 from .loss import realised_loss
 from .models import decimals, libraries, wanted_here, wrong_share
 from .points import replaced, shipped
-from .quantiles import Teaching, expected, learnt, lesson_of
+from .quantiles import TRAINERS, Teaching, expected, learnt, lesson_of, libraries_of, parameters_of, parts_of
+from .quantiles import TREES as QUANTILE_TREES
 from .recorded import known_part, newest_end, read_recorded
 from .sizer import OperatingPoint
 from .sizer_training import LEARNT_WITH, train_sizer
@@ -62,6 +61,7 @@ class Course:
     """What is learnt, from how much, and when anew."""
 
     purpose: str = OUTCOME
+    engine: str = QUANTILE_TREES  # of a model of quantiles
     target: str = TARGET_MAXIMUM
     lead_s: int = 300
     every_s: int = 3600  # from one decision to the next
@@ -79,6 +79,11 @@ class Course:
         interval_s = max(self.series_interval_s, 1)
         for wrong, why in (
             (self.purpose not in PURPOSES, f"The purpose {self.purpose!r} is none of {', '.join(PURPOSES)}."),
+            (self.engine not in TRAINERS, f"The engine {self.engine!r} is none of {', '.join(TRAINERS)}."),
+            (
+                self.engine != QUANTILE_TREES and self.purpose != QUANTILE,
+                f"Models of {self.purpose}s are {QUANTILE_TREES} and no {self.engine} ones.",
+            ),
             (not ascending(self.quantiles), f"The quantiles {self.quantiles} do not ascend between 0 and 1."),
             (self.minute not in (None, *range(60)), f"An hour has no minute {self.minute}."),
             (self.target not in TARGETS, f"The target {self.target!r} is none of {', '.join(TARGETS)}."),
@@ -210,11 +215,11 @@ def _trained(
         rows=made.rows,
         features=made.features,
         feature_version=made.feature_version,
-        libraries=libraries(),
+        libraries=made.libraries,
         seed=course.seed,
         parameters=decimals(made.parameters),
         point=decimals(made.point),
-        trees=tuple(context.artifacts.put_bytes(essential(text).encode()) if text else "" for text in made.trees),
+        trees=tuple(context.artifacts.put_bytes(part) if part else "" for part in made.parts),
         expected=made.expected,
     )
 
@@ -230,7 +235,8 @@ class _Made:
     feature_version: int
     parameters: dict[str, Any]
     point: dict[str, Any]
-    trees: tuple[str, ...]
+    parts: tuple[bytes, ...]  # texts of trees, b"" of an outcome that was never seen; or weights
+    libraries: dict[str, str]
     expected: tuple[Day, ...]
 
 
@@ -246,14 +252,15 @@ def _of_outcomes(course: Course, past: Trace, point: OperatingPoint) -> _Made:
         feature_version=VERSION,
         parameters={**TREES, "rounds": ROUNDS},
         point=asdict(point),
-        trees=done.model.trees,
+        parts=tuple(essential(text).encode() if text else b"" for text in done.model.trees),
+        libraries=libraries(),
         expected=loss.expected(),
     )
 
 
 def _of_quantiles(context: Context, course: Course, past: Trace, vms: Sequence[VM], metric: str) -> _Made:
     lesson = lesson_of(context, past, vms, metric=metric)
-    teaching = Teaching(course.quantiles, course.minute, course.seed)
+    teaching = Teaching(course.quantiles, course.minute, course.seed, course.engine)
     model = learnt(lesson, teaching)
     return _Made(
         lead_s=0,
@@ -261,15 +268,10 @@ def _of_quantiles(context: Context, course: Course, past: Trace, vms: Sequence[V
         rows=model.rows,
         features=model.features,
         feature_version=model.feature_version,
-        parameters={
-            **QUANTILE_TREES,
-            "rounds": QUANTILE_ROUNDS,
-            "levels": " ".join(model.levels),
-            "finest": model.finest,
-            "steps": model.steps,
-        },
+        parameters=parameters_of(model),
         point={},
-        trees=model.trees,
+        parts=parts_of(model),
+        libraries=libraries_of(model),
         expected=expected(lesson, teaching),
     )
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
-from ansible_collections.headroom.fleet.plugins.module_utils._forecast import quantile_features
+from ansible_collections.headroom.fleet.plugins.module_utils._forecast import quantile_features, recurrent_training
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.scores import pinball
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs import models as model_jobs
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context import Result
@@ -261,3 +262,63 @@ def test_a_rehearsal_of_a_forecast_uses_the_model_too(site: QuantileSite) -> Non
     )  # fmt: skip
     context.close()
     assert done.values["engines"]["quantile_trees"] == VMS
+
+
+@pytest.fixture(scope="module")
+def network(trained: tuple[Path, Result], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    """The same past, and a network on trial in the place of the trees."""
+    site = QuantileSite(Path(shutil.copytree(trained[0], tmp_path_factory.mktemp("network") / "site")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recurrent_training, "MOST_ROUNDS", 60)  # it is not to be good
+        return site.root, site.train(1, course=replace(COURSE, engine="recurrent", due_days=0))
+
+
+def test_a_network_waits_for_the_trees_on_trial_and_then_goes_on_trial_itself(
+    trained: tuple[Path, Result], network: tuple[Path, Result], tmp_path: Path
+) -> None:
+    site = QuantileSite(Path(shutil.copytree(network[0], tmp_path / "site")))
+    told = network[1].values["trained"][CPU_MILLICORES]
+    assert (told["status"], told["vms"]) == ("candidate", VMS)
+    header = load_quantiles(site.context().artifacts, told["model"], now=NOW).header
+    assert (header.parameters["engine"], set(header.libraries)) == ("recurrent", {"jax", "numpy"})
+    assert header.rows == told["rows"] > 5000
+    site.review(3)  # the trees are worse than what speaks without any
+    assert site.versions() == {name_of(trained): "rolled_back", name_of(network): "canary"}
+    done, forecast = site.forecast(3)
+    assert done.values["engines"]["recurrent"] > 0
+    assert forecast.models == (name_of(network),)
+    assert {"recurrent", "mix"} < set(forecast.engines)
+
+
+def test_a_network_needs_no_library_but_numpy_to_speak(
+    network: tuple[Path, Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = QuantileSite(Path(shutil.copytree(network[0], tmp_path / "site")))
+    monkeypatch.setitem(sys.modules, "jax", None)
+    assert load_quantiles(site.context().artifacts, name_of(network), now=NOW).quantiles.rows > 0
+    with pytest.raises(HeadroomError) as caught:
+        site.train(2, course=replace(COURSE, engine="recurrent", due_days=0))
+    assert caught.value.code == "library.missing"
+    with pytest.raises(HeadroomError) as caught:
+        site.train(2, course=replace(COURSE, engine="recurrent", purpose="outcome"))
+    assert caught.value.code == "model.request"
+
+
+def test_a_network_that_is_not_what_was_trained_is_refused(network: tuple[Path, Result], tmp_path: Path) -> None:
+    artifacts = QuantileSite(Path(shutil.copytree(network[0], tmp_path / "site"))).context().artifacts
+    header = load_quantiles(artifacts, name_of(network), now=NOW).header
+    weights = artifacts.get_bytes(header.trees[0])
+    for change, code in (
+        ({"trees": (artifacts.put_bytes(weights[4:]),)}, "damaged"),
+        ({"trees": (artifacts.put_bytes(b"\xff" * len(weights)),)}, "damaged"),
+        ({"trees": header.trees * 2}, "foreign"),
+        ({"parameters": {**header.parameters, "steps": "x"}}, "damaged"),
+        ({"parameters": {**header.parameters, "engine": "quantile_trees"}}, "foreign"),
+        ({"features": header.features[1:]}, "foreign"),
+        ({"feature_version": header.feature_version + 1}, "foreign"),
+        ({"libraries": {**header.libraries, "numpy": "1.0"}}, "library"),
+    ):  # fmt: skip
+        name = artifacts.put(replace(header, **change))
+        with pytest.raises(HeadroomError) as caught:
+            load_quantiles(artifacts, name, now=NOW)
+        assert caught.value.code == f"model.{code}", change

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Floats = npt.NDArray[np.float32]
+    Doubles = npt.NDArray[np.float64]
 
 NAME = "recurrent"
 VERSION = 1  # of what it sees and how it is built
@@ -35,7 +36,7 @@ DAYS = (1, 2, 3, 7)  # back, whose values at the times ahead it sees
 MOST_CYCLES = 24  # back, whose quantiles at the minutes ahead it sees
 LEVELS = (0.5, 0.9, 0.95)
 FARTHEST = 50.0  # scales from the last value, where levels end
-BLOCK = 256  # series at once, always as many: a row's sums are then the same whoever stands beside it
+BLOCK = 256  # series at once, always as many
 
 
 @dataclass(frozen=True)
@@ -166,22 +167,26 @@ def packed(weights: Mapping[str, Floats]) -> bytes:
     return b"".join(np.asarray(one, dtype="<f4").tobytes() for one in weights.values())
 
 
-def say(weights: Mapping[str, Floats], read: Floats, beside: Floats) -> Floats:
-    """The residuals [V, outputs] of what is seen. ``recurrent_training`` has the same in JAX, to learn by."""
+def say(weights: Mapping[str, Floats], read: Floats, beside: Floats) -> Doubles:
+    """The residuals [V, outputs] of what is seen. ``recurrent_training`` has the same in JAX, to learn by.
+
+    In double precision: sums come in another order where a row stands elsewhere, and nobody is to see that.
+    """
     with needs("numpy"):
         import numpy as np
-    state = np.zeros((len(read), HIDDEN), dtype=np.float32)
-    for value in np.arcsinh(read).T:
-        from_read = value[:, None] * weights["read"] + weights["read_bias"]
-        from_state = state @ weights["state"] + weights["state_bias"]
+    of = {name: one.astype(np.float64) for name, one in weights.items()}
+    state = np.zeros((len(read), HIDDEN))
+    for value in np.arcsinh(read.astype(np.float64)).T:
+        from_read = value[:, None] * of["read"] + of["read_bias"]
+        from_state = state @ of["state"] + of["state_bias"]
         both = 2 * HIDDEN
         # The logistic function by tanh, which does not overflow.
         gates = 0.5 + 0.5 * np.tanh(0.5 * (from_read[:, :both] + from_state[:, :both]))
         fresh = np.tanh(from_read[:, both:] + gates[:, :HIDDEN] * from_state[:, both:])
         state = fresh + gates[:, HIDDEN:] * (state - fresh)
-    layer = np.concatenate([state, np.arcsinh(beside)], axis=1) @ weights["layer"] + weights["layer_bias"]
-    out = np.maximum(layer, 0) @ weights["out"] + beside @ weights["across"] + weights["out_bias"]
-    return np.asarray(out, dtype=np.float32)
+    layer = np.concatenate([state, np.arcsinh(beside.astype(np.float64))], axis=1) @ of["layer"] + of["layer_bias"]
+    out = np.maximum(layer, 0) @ of["out"] + beside @ of["across"] + of["out_bias"]
+    return np.asarray(out)
 
 
 def predict(network: Network, past: Floats, *, end: int) -> Floats:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,11 @@ import pytest
 
 from ansible_collections.headroom.fleet.plugins.module_utils._core.clock import format_utc
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
+from ansible_collections.headroom.fleet.plugins.module_utils._forecast import recurrent
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.features import VERSION
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.outcome_model import examples
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.outcome_model import train as learn_outcomes
+from ansible_collections.headroom.fleet.plugins.module_utils._forecast.quantile_features import Clock
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.request import Request
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.tree_text import essential
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs import partitions
@@ -204,3 +207,24 @@ def test_a_scheduler_that_does_not_answer_is_told(site, monkeypatch):
     with pytest.raises(HeadroomError) as caught:
         site.forecast(workers="tcp://127.0.0.1:9")
     assert caught.value.code == "workers.unreachable"
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A network of any weights: what it says is what counts here, not whether it is right."""
+    levels, beside = ("0.5", "0.9"), len(recurrent.names(Clock(STEP_S), 12)) - 72
+    rng = np.random.default_rng(3)
+    weights = {name: rng.normal(0, 0.1, shape) for name, shape in recurrent.shapes(beside, 24).items()}
+    return recurrent.Network(STEP_S, 12, levels, "1", recurrent.packed(weights), 0, 1, VMS, "jax 0")
+
+
+@pytest.mark.parametrize("parts", [1, 2, 7])
+def test_a_recurrent_network_says_the_same_in_partitions_here_and_on_a_cluster(network, cluster, parts):
+    past = (demand() * 1000).astype(np.float32)
+    said = recurrent.predict(network, past, end=past.shape[1])
+    cut = [past[rows] for rows in np.array_split(np.arange(VMS), parts)]
+    step = partial(recurrent.predict, end=past.shape[1])
+    for address in ("", cluster):
+        found = np.concatenate(list(partitions.mapped(step, network, cut, address=address)))
+        order, wanted = (np.argsort(of.sum(axis=(1, 2))) for of in (found, said))  # parts come as they are done
+        np.testing.assert_allclose(found[order], said[wanted], rtol=1e-5)

@@ -35,7 +35,7 @@ from .sizer_training import side_of
 from .sizes import US_PER_S, acts_between, sizes_by
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 # Variation that is as good as none, in the metric's unit: what a monitor sees of a VM at rest.
 FINEST = {CPU_MILLICORES: "10", MEMORY_USED_MIB: "8"}
 TREES, RECURRENT = "trees", NAME  # what a model may be
-TRAINERS = {TREES: quantile_model.train, RECURRENT: recurrent_training.train}
+TRAINERS: dict[str, Callable[..., Quantiles]] = {TREES: quantile_model.train, RECURRENT: recurrent_training.train}
 ORIGINS = 432  # learnt from: 12 days of hours, and half as many other moments
 TRIAL_ORIGINS = 96  # by the models that say what is to be expected
 EXPECTED_DAYS = 7

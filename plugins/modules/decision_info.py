@@ -114,9 +114,8 @@ resources:
         C(line) is V(0) where that is a shipped setting or a built-in rule.
       type: dict
     demand:
-      description: The C(metric) and C(quantile), the C(upper) bound that counted (of the guard the largest use of the last
-        day, and no quantile), the C(engine) of the forecast
-        and its C(engine_reason), C(history_s) and C(coverage_percent) of what is known, C(observed_until), and the
+      description: The C(metric) and C(quantile), the C(upper) bound that counted (of the guard the largest use of the
+        last day, and no quantile), the C(engine) of the forecast and its C(engine_reason), C(history_s) and C(coverage_percent) of what is known, C(observed_until), and the
         C(recent_maximum) of its last hour.
       type: dict
     service:
@@ -127,8 +126,8 @@ resources:
         that unit. Empty where no model spoke.
       type: dict
     signals:
-      description: What told the guard that the VM is short - the C(code) of each signal, its C(metric) and C(value), and the
-        interval of telemetry that gave it, C(interval_s) seconds from C(start). Empty in plans by forecast.
+      description: What told the guard that the VM is short - the C(code) of each signal, its C(metric) and C(value), and
+        the interval of telemetry that gave it, C(interval_s) seconds from C(start). Empty in plans by forecast.
       type: list
       elements: dict
     action:

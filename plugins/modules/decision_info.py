@@ -115,8 +115,8 @@ resources:
       type: dict
     demand:
       description: The C(metric) and C(quantile), the C(upper) bound that counted (of the guard the largest use of the
-        last day, and no quantile), the C(engine) of the forecast and its C(engine_reason), C(history_s) and C(coverage_percent) of what is known, C(observed_until), and the
-        C(recent_maximum) of its last hour.
+        last day, and no quantile), the C(engine) of the forecast and its C(engine_reason), C(history_s) and
+        C(coverage_percent) of what is known, C(observed_until), and the C(recent_maximum) of its last hour.
       type: dict
     service:
       description: Of a size chosen by price, the C(size), the C(model) that spoke and the C(lead_s) of its acts. The

@@ -126,8 +126,8 @@ resources:
         that unit. Empty where no model spoke.
       type: dict
     signals:
-      description: What told the guard that the VM is short - the C(code) of each signal, its C(metric) and C(value), and
-        the interval of telemetry that gave it, C(interval_s) seconds from C(start). Empty in plans by forecast.
+      description: What told the guard that the VM is short - the C(code) of each signal, its C(metric) and C(value),
+        and the interval of telemetry that gave it, C(interval_s) seconds from C(start). Empty in plans by forecast.
       type: list
       elements: dict
     action:

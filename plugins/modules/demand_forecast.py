@@ -92,8 +92,8 @@ rows:
   sample: 20544
 engines:
   description:
-    - For how many series (of one VM and metric) each engine speaks, at one quantile or more. V(quantile_trees) is a
-      trained model, V(mix) the mean of a trained model and the engine chosen.
+    - For how many series (of one VM and metric) each engine speaks, at one quantile or more. V(quantile_trees) and
+      V(recurrent) are trained models, V(mix) is the mean of a trained model and the engine chosen.
     - The empty name stands for those without any history.
   returned: success
   type: dict

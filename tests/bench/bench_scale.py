@@ -7,8 +7,7 @@ own grids; then features, three outcomes for each of the candidates, and the cho
 its own, learnt from some VMs of the same generated fleet. Each size of fleet is measured in a process of its own;
 writing the telemetry and training are not counted.
 
-CPU seconds are those of this machine at this time: on two threads of one core, whoever works on the other one makes
-them more.
+CPU seconds are more where other processes share a core.
 """
 
 from __future__ import annotations

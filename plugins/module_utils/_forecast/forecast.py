@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Optional
 from .._core.clock import EPOCH, format_utc
 from .._core.needs import needs
 from .._core.units import PPM
-from .._records.forecast import COLUMNS, JOINED_BY, TARGET_MAXIMUM, Choice
+from .._records.forecast import COLUMNS, JOINED_BY, NO_HISTORY, TARGET_MAXIMUM, Choice
 from .._records.series import METRICS
 from .conformal import FleetErrors, corrected
 from .engines import COSTLY, ENGINES, Engine
@@ -93,7 +93,7 @@ def make_forecast(
         for one in found:
             together.say(one.metric, one.unique_ids, one.values)
     choices = {(choice.unique_id, choice.metric): choice for part in found for choice in part.choices}
-    unknown = {(unique_id, metric): "no history" for unique_id in unique_ids for metric in request.metrics}
+    unknown = {(unique_id, metric): NO_HISTORY for unique_id in unique_ids for metric in request.metrics}
     for key, why in {**unknown, **rejected}.items():
         choices.setdefault(key, Choice(*key, "", why, 0, 0, "", -1))
     silent = sum(part.silent for part in found)

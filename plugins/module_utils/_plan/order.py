@@ -159,8 +159,14 @@ class _Arranger:
         if size_after <= one.size:
             why = self.refused[one.beside]
             return why._replace(reason=f"its {LIMITS[one.resource].size} do not grow: {why.reason}")
+        reason = one.reason
+        if size_after < one.size_after:
+            small = against_small_change(one.size, size_after, sizing=one.settings.sizing[one.resource])
+            if small is not None:
+                return small
+            reason = f"{reason}; its {LIMITS[one.resource].size} grow no further, so it gets {size_after}"
         size = frozenset({self._by_decision[one.beside]}) if has < size_after < end else frozenset()
-        return _Fit(size_after, one.reason, size)
+        return _Fit(size_after, reason, size)
 
     def _whole(self, one: Proposal) -> int:
         """All that this limit may end at: of the size that its VM has, or is given by now."""

@@ -23,7 +23,7 @@ from typing import NamedTuple, Optional
 from .._core.clock import parse_utc
 from .._core.units import MILLICORES_PER_VCPU, PERCENT, PPM, PPM_PER_PERCENT, ceil_div
 from .._policy.settings import PROFILE_CAREFUL, Settings, Sizing
-from .._records.forecast import Choice
+from .._records.forecast import NO_HISTORY, Choice
 from .._records.plan import Service, Signalled
 from .._records.series import CPU_MILLICORES, MEMORY_USED_MIB
 from .._records.vm import CPU_LIMIT_MILLICORES, GROW, LIMITS, MEMORY_MIB, SHRINK, VCPUS
@@ -227,8 +227,11 @@ def _by_bound(span: Span, upper: int, *, sizing: Sizing, demand: Demand) -> _Why
 def _by_price(resource: str, span: Span, why: _Why, service: Service, *, sizing: Sizing, line: int) -> _Why:
     """Of a size the upper bound still says the least; of a limit it says nothing, and use below it is free to rise."""
     demand = DEMANDS[resource]
-    text = f"cheapest {demand.size(service.size)}"
-    if resource not in LIMITS and service.size < span.least:
+    text, at = f"cheapest {demand.size(service.size)}", by_price(resource, span, service, sizing=sizing).least
+    if resource in LIMITS:
+        bound = "at most" if at < service.size else "at least"
+        text = text if at == service.size else f"{text}, {bound} {demand.size(at)}"
+    elif service.size < span.least:
         text = f"P{_percentile(sizing.quantile)} at {sizing.target_use_percent} % use takes {demand.size(span.least)}"
         line = sizing.lines["target_use_percent"]
     text = f"{told(resource, service)}; {text}"
@@ -237,9 +240,14 @@ def _by_price(resource: str, span: Span, why: _Why, service: Service, *, sizing:
 
 
 def _declared(resource: str, choice: Optional[Choice], granule: int, *, sizing: Sizing, settings: Settings) -> int:
-    """The size that is said to be needed of a VM that is not known for long enough; else 0."""
-    if choice is not None and choice.history_s >= settings.history_days * SECONDS_PER_DAY:
-        return 0
+    """The size that is said to be needed of a VM that is not known for long enough; else 0.
+
+    A VM whose telemetry was rejected may be known for years.
+    """
+    if choice is not None:
+        rejected = not choice.engine and choice.reason != NO_HISTORY
+        if rejected or choice.history_s >= settings.history_days * SECONDS_PER_DAY:
+            return 0
     need = up(sizing.declared, granule)
     return min(need, sizing.maximum) if resource in LIMITS else need
 

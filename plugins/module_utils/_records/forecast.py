@@ -19,6 +19,9 @@ JOINED_BY = "+"  # names of engines that speak for different quantiles of one se
 COLUMNS = ("unique_id", "metric", "target", "cutoff", "lead_s", "ds", "quantile", "value", "engine")
 
 
+NO_HISTORY = "no history"  # the reason where nothing is known of a series
+
+
 @dataclass(frozen=True)
 class Choice:
     """Which engines speak for one series, and why. The rows of the table name the engine of each quantile."""

@@ -235,6 +235,16 @@ def test_where_its_size_gets_less_a_limit_ends_there(
         assert decision(made, resource=CPU_LIMIT_MILLICORES) == (REFUSED, "no_room")
 
 
+def test_a_limit_that_ends_with_its_size_says_so_and_is_worth_an_act() -> None:
+    seen = snapshot([limited(500, vcpus=1)], [host(vcpus=2)])
+    (grown,) = (one for one in plan(seen, forecast({CPU: 1900}), ELASTIC).actions if one.resource != VCPUS)
+    assert grown.reason.endswith("its vcpus grow no further, so it gets 2000")
+    rules = ELASTIC.replace("minimum_change_percent: 0", "minimum_change_percent: 10")
+    made = plan(snapshot([limited(990, vcpus=1)], [host(vcpus=1)]), forecast({CPU: 1900}), rules)
+    assert made.actions == ()
+    assert decision(made, resource=CPU_LIMIT_MILLICORES) == (REFUSED, "small_change")
+
+
 def test_a_limit_comes_right_after_its_size_whoever_is_pressed() -> None:
     seen = snapshot([limited(500, vcpus=1), limited(3900, vcpus=4, name="b"), vm("c", vcpus=1)])
     made = plan(seen, forecast({CPU: 1900, ("b", VCPUS): 4000, ("c", VCPUS): 1500}), ELASTIC)

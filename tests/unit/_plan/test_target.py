@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -173,6 +174,13 @@ def test_each_decision_has_its_numbers_and_its_line() -> None:
             ),
         ),
         (
+            CPU_LIMIT_MILLICORES, (50, 4000), (90, 40), 800_000,
+            (
+                "0.1 vCPU more costs 0.8 of itself; "
+                "cheapest 0.05 vCPU, at least 0.1 vCPU and it lately used 0.04 vCPU, it has 4"
+            ),
+        ),
+        (
             CPU_LIMIT_MILLICORES, (1231, 1500), (9000, 1500), 800_000,
             "0.1 vCPU more costs 0.8 of itself; cheapest 1.231 vCPU, but it lately used 1.50 vCPU: that takes 1.5 vCPU",
         ),
@@ -203,6 +211,7 @@ def test_a_reason_by_price_is_one_line(
 
 DECLARED = FREE.replace("vcpus: {", "vcpus: {declared: 6, ").replace("memory: {", "memory: {declared_mib: 2000, ")
 YOUNG = {"history_s": 7 * 86_400 - 1}
+REJECTED = {"engine": "", "reason": "a value is negative or no number", "history_s": 0}
 
 
 @pytest.mark.parametrize(
@@ -215,10 +224,11 @@ YOUNG = {"history_s": 7 * 86_400 - 1}
         (2800, {}, None, "P95 of demand is at most 2.80 vCPU: 4 to 5 vCPU fit, it has 4"),
         (9, {}, (4, 1), "P95 of demand is at most 0.01 vCPU and it lately used 0.00 vCPU: 1 vCPU are enough, it has 4"),
         (float("nan"), {}, None, "there is no usable number in the forecast of cpu_millicores"),
+        (float("nan"), REJECTED, None, "there is no usable number in the forecast of cpu_millicores"),
     ],
 )
 def test_what_is_declared_is_given_until_the_vm_is_known(
-    upper: float, values: dict[str, int], expected: tuple[int, int] | None, reason: str
+    upper: float, values: dict[str, Any], expected: tuple[int, int] | None, reason: str
 ) -> None:
     made = plan(snapshot([vm(vcpus=4, memory_mib=4096)]), forecast({CPU: upper}, **values), DECLARED)
     assert sizes(made).get(CPU) == expected

@@ -176,9 +176,10 @@ def test_who_has_spent_more_of_a_smaller_budget_is_given_more() -> None:
         return of(planned(seen, made, said, rules), CPU_LIMIT_MILLICORES).service
 
     assert limit(0.0, "1").size < limit(0.01, "1").size < limit(0.01, "0.5").size
-    told = limit(0.003, "1")
-    assert (told.spent_ppm, told.budget_ppm, told.lead_s) == (3000, 10_000, 300)
-    assert told.price_ppm == pytest.approx(1e6 * np.exp(0.3 - 0.5), rel=1e-4)
+    told = limit(0.008, "1")
+    assert (told.spent_ppm, told.budget_ppm, told.lead_s) == (8000, 10_000, 300)
+    assert told.price_ppm == pytest.approx(1e6 * np.exp(0.8 - 0.5), rel=1e-4)
+    assert limit(0.003, "1").price_ppm == 1_000_000
 
 
 def test_what_one_more_costs_is_what_the_prices_say() -> None:
@@ -188,7 +189,7 @@ def test_what_one_more_costs_is_what_the_prices_say() -> None:
     said = row("a", VCPUS, peak=2.0, capacity=8.0)
     sizes = np.array([[service.size, service.size + 100]]) / 1000
     violated, unserved, added = (one[0] for one in said.curves.at(sizes))
-    cost = sizes[0] + 8 * added + np.exp(-0.5) * (np.sqrt(8) * violated + 45 * 8 * unserved)
+    cost = sizes[0] + 8 * added + np.sqrt(8) * violated + 45 * 8 * unserved
     assert service.more_ppm == pytest.approx(1e6 * (cost[1] - cost[0]) / 0.1, abs=2)
     assert service.violated_ppm == pytest.approx(1e6 * violated[0], abs=1)
     held_back = row("a", VCPUS, peak=8.0, capacity=8.0, fall=0.2, spent=0.5)

@@ -37,9 +37,15 @@ def predict(model: Quantiles, past: Floats, *, end: int) -> Floats:
 
 def refusal(model: Quantiles, *, interval_s: int, steps: int, levels: Sequence[float]) -> str:
     """Why the model cannot speak of this, here; "" if it can."""
-    if isinstance(model, Network):
-        return recurrent.refusal(model, interval_s=interval_s, steps=steps, levels=levels)
-    return quantile_model.refusal(model, interval_s=interval_s, steps=steps, levels=levels)
+    known = [float(level) for level in model.levels]
+    for wrong, why in (
+        (model.interval_s != interval_s, f"it was trained for {model.interval_s} s"),
+        (steps > model.steps, f"it looks {model.steps} steps ahead"),
+        (any(level not in known for level in levels), f"it knows the quantiles {', '.join(model.levels)}"),
+    ):
+        if wrong:
+            return why
+    return recurrent.outdated(model) if isinstance(model, Network) else quantile_model.outdated(model)
 
 
 @dataclass(frozen=True)

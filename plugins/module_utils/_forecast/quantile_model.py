@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from .._core.canonical import digest
 from .._core.errors import HeadroomError
 from .._core.needs import needs
+from .fleet_model import OTHER_FEATURES, clock_of, demand_rows, drawn_share, quantiles
 from .quantile_features import VERSION, Clock, describe, filled, fit_rows, names
 from .trees import REPRODUCIBLE, booster, library
 
@@ -34,11 +35,8 @@ if TYPE_CHECKING:
     Doubles = npt.NDArray[np.float64]
     Flags = npt.NDArray[np.bool_]
 
-LEAST_ROWS = 5_000  # below it the fleet is too small or too young to learn from
 FIRST_STEPS = 3  # learnt from at each origin: they differ most, and matter most to whoever acts at once
 OTHER_STEPS = 3  # drawn from the rest: neighbouring steps tell much the same
-OFTEN = 0.3  # a series of this share of the mean scale, or more, is always drawn
-RAREST = 0.05  # one that hardly moves is still drawn now and then
 # Measured in docs/decisions/0008. The tails need larger leaves: what seldom happens is soon learnt by heart.
 ROUNDS = 100
 TREES: dict[str, Any] = {
@@ -133,12 +131,9 @@ def train(
     input gives the same model. Raises ``forecast.model`` where there is too little to learn from.
     """
     trainer = library()
-    clock = Clock(interval_s)
-    if not 1 <= steps <= clock.furthest:
-        raise _unfit_model(f"Steps ahead are 1 to {clock.furthest} for an interval of {interval_s} s, not {steps}.")
+    clock = clock_of(interval_s, steps)
     sample, series = _sample(past, ends, clock, steps=steps, finest=float(finest), seed=seed, censored=censored)
-    if len(sample.target) < LEAST_ROWS:
-        raise _unfit_model(f"There are {len(sample.target)} rows to learn from, fewer than {LEAST_ROWS}.")
+    demand_rows(len(sample.target))
     return Model(
         interval_s=interval_s,
         steps=steps,
@@ -171,30 +166,18 @@ def predict(model: Model, past: Floats, *, end: int) -> Floats:
     rows = now.values.reshape(-1, now.values.shape[2])
     residual = np.stack([booster(trees).predict(rows, num_threads=1) for trees in model.trees], axis=-1)
     residual = residual.reshape(len(fit), model.steps, len(model.levels))
-    levels = now.last[:, None, None] + now.scale[:, None, None] * residual
-    value[fit] = np.sort(np.maximum(levels, 0.0), axis=2)
+    value[fit] = quantiles(residual, last=now.last, scale=now.scale)
     return value
 
 
-def refusal(model: Model, *, interval_s: int, steps: int, levels: Sequence[float]) -> str:
-    """Why the model cannot speak of this, here; "" if it can."""
+def outdated(model: Model) -> str:
+    """Why the model cannot be asked here at all; "" if it can."""
     try:
         library()
     except HeadroomError as error:
         return error.message
-    known = [float(level) for level in model.levels]
-    for wrong, why in (
-        (model.interval_s != interval_s, f"it was trained for {model.interval_s} s"),
-        (
-            model.feature_version != VERSION or model.features != names(Clock(model.interval_s)),
-            "it was trained on other features",
-        ),
-        (steps > model.steps, f"it looks {model.steps} steps ahead"),
-        (any(level not in known for level in levels), f"it knows the quantiles {', '.join(model.levels)}"),
-    ):
-        if wrong:
-            return why
-    return ""
+    same = model.feature_version == VERSION and model.features == names(Clock(model.interval_s))
+    return "" if same else OTHER_FEATURES
 
 
 def _sample(
@@ -223,7 +206,7 @@ def _sample(
         if not len(fit) or not len(ahead):
             continue
         now = describe(filled(known[fit], clock), clock, ahead.tolist(), finest=finest)
-        share = np.clip(now.scale / (OFTEN * now.scale.mean()), RAREST, 1.0)
+        share = drawn_share(now.scale)
         truth = past[fit][:, end - 1 + ahead]
         sound = np.isfinite(truth) & (truth >= 0)
         drawn = (chance[fit] < share)[:, None] & sound
@@ -268,7 +251,3 @@ def _fitted(sample: Sample, rows: Flags, level: float, seed: int) -> str:
         params=options,
     )
     return str(lightgbm.train(options, data, ROUNDS).model_to_string())
-
-
-def _unfit_model(why: str) -> HeadroomError:
-    return HeadroomError("forecast.model", why, advice="Collect more telemetry; until then the other engines speak.")

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 from .._core.canonical import digest
 from .._core.errors import HeadroomError
 from .._core.needs import needs
+from .fleet_model import OTHER_FEATURES, quantiles
 from .quantile_features import Clock, filled, fit_rows, ranked, scale_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     import numpy as np
     import numpy.typing as npt
@@ -204,23 +205,13 @@ def predict(network: Network, past: Floats, *, end: int) -> Floats:
         mine = rows[first : first + BLOCK]
         seen = look(filled(known[np.resize(mine, BLOCK)], clock), clock, network.steps, finest=float(network.finest))
         said = say(weights, seen.read, seen.beside).reshape(BLOCK, *value.shape[1:])
-        levels = seen.last[:, None, None] + seen.scale[:, None, None] * said
-        value[mine] = np.sort(np.maximum(levels, 0.0), axis=2)[: len(mine)]
+        value[mine] = quantiles(said, last=seen.last, scale=seen.scale)[: len(mine)]
     return value
 
 
-def refusal(network: Network, *, interval_s: int, steps: int, levels: Sequence[float]) -> str:
-    """Why the network cannot speak of this, here; "" if it can."""
-    known = [float(level) for level in network.levels]
-    for wrong, why in (
-        (network.interval_s != interval_s, f"it was trained for {network.interval_s} s"),
-        (network.feature_version != VERSION, "it was trained on other features"),
-        (steps > network.steps, f"it looks {network.steps} steps ahead"),
-        (any(level not in known for level in levels), f"it knows the quantiles {', '.join(network.levels)}"),
-    ):
-        if wrong:
-            return why
-    return ""
+def outdated(network: Network) -> str:
+    """Why the network cannot be asked here at all; "" if it can."""
+    return "" if network.feature_version == VERSION else OTHER_FEATURES
 
 
 def _widths(clock: Clock) -> tuple[int, ...]:

@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Training of the recurrent network, with JAX: the one thing that needs it.
 
-What is learnt from is drawn as for the trees (``quantile_model``): series that hardly move tell little, so rows are
-drawn in proportion to scale and weighted by the inverse. All quantiles of all steps share one pinball loss, in the unit
+All quantiles of all steps share one pinball loss, in the unit
 of the series. Demand seen at a cap is a lower bound, and counts where the network says less (Powell, Journal of
 Econometrics 1986). Adam (Kingma and Ba, ICLR 2015), its rate falling along a cosine.
 """
@@ -16,10 +15,9 @@ from functools import lru_cache
 from math import cos, pi
 from typing import TYPE_CHECKING, Any, Optional
 
-from .._core.errors import HeadroomError
 from .._core.needs import needs
+from .fleet_model import clock_of, demand_rows, drawn_share
 from .quantile_features import Clock, filled, fit_rows
-from .quantile_model import LEAST_ROWS, OFTEN, RAREST
 from .recurrent import HIDDEN, Network, look, packed, shapes
 
 if TYPE_CHECKING:
@@ -79,12 +77,9 @@ def train(
 ) -> Network:
     """Learn from ``past`` [V, T] as ``quantile_model.train`` does. Raises ``forecast.model``, ``library.missing``."""
     trainer = library()
-    clock = Clock(interval_s)
-    if not 1 <= steps <= clock.furthest:
-        raise _unfit_network(f"Steps ahead are 1 to {clock.furthest} for an interval of {interval_s} s, not {steps}.")
+    clock = clock_of(interval_s, steps)
     lesson, series = lesson_of(past, ends, clock, steps=steps, finest=float(finest), seed=seed, censored=censored)
-    if lesson.rows < LEAST_ROWS:
-        raise _unfit_network(f"There are {lesson.rows} values to learn from, fewer than {LEAST_ROWS}.")
+    demand_rows(lesson.rows)
     return Network(
         interval_s=interval_s,
         steps=steps,
@@ -122,7 +117,7 @@ def lesson_of(
         if not len(fit) or end + steps > past.shape[1]:
             continue
         now = look(filled(known[fit], clock), clock, steps, finest=finest)
-        share = np.clip(now.scale / (OFTEN * now.scale.mean()), RAREST, 1.0)
+        share = drawn_share(now.scale)
         truth = past[fit, end : end + steps]
         sound = np.isfinite(truth) & (truth >= 0)
         drawn = (chance[fit] < share) & sound.any(axis=1)
@@ -217,7 +212,3 @@ def said(weights: Any, read: Any, beside: Any) -> Any:
     state, _unused = jax.lax.scan(step, jnp.zeros((len(read), HIDDEN)), jnp.arcsinh(read).T)
     layer = jnp.concatenate([state, jnp.arcsinh(beside)], axis=1) @ weights["layer"] + weights["layer_bias"]
     return jnp.maximum(layer, 0) @ weights["out"] + beside @ weights["across"] + weights["out_bias"]
-
-
-def _unfit_network(why: str) -> HeadroomError:
-    return HeadroomError("forecast.model", why, advice="Collect more telemetry; until then the other engines speak.")

@@ -15,17 +15,16 @@ from typing import Optional, Union
 from .._core.errors import HeadroomError, RefusedError
 from .._policy.settings import MODE_APPROVE, MODE_IGNORE, Settings
 from .._policy.sizing import SizingPolicy
-from .._records.plan import ACT, PURPOSE_RESIZE, STAY, Decision, Plan
+from .._records.plan import PURPOSE_RESIZE, REFUSED, STAY, Decision, Plan
 from .._records.snapshot import Snapshot
 from .._records.vm import GROW, MEMORY_MIB, RESOURCES, SHRINK, VCPUS, VM
 from .capacity import Ledger
 from .constraints import Against, Calendar, against_numa, against_vm, choose, common_granule, effective_mode
-from .judge import decision_of
-from .order import Proposal, arrange
+from .order import Proposal
 from .settings import NOTHING_ASKED, Asked, plan_settings
 from .state import PlanState
 from .target import Wanted
-from .written import build_actions, written
+from .written import settled, written
 
 
 def make_resize(
@@ -63,23 +62,16 @@ def make_resize(
         _propose(vm, resource, goals[resource], settings, ledger=ledger, calendar=calendar, index=index)
         for index, resource in enumerate(one for one in RESOURCES if one in goals)
     ]
-    placed, short = arrange([one for one in answers if isinstance(one, Proposal)], ledger, exact=True)
-    for against in short.values():
-        raise _refusal(vm, against)
-    actions = build_actions(placed)
+    actions, decided = settled(answers, ledger, exact=True)
+    for one in decided:
+        if one.verdict == REFUSED:
+            raise _refusal(vm, Against(one.code, one.reason, one.policy_line))
     opening = calendar.find(settings)
     if isinstance(opening, Against):
         raise _refusal(vm, opening)
     set_to = plan_settings(vm, asked, opening=opening, first=len(actions) + 1)
     if isinstance(set_to, Against):
         raise _refusal(vm, set_to)
-    ids = {one.proposal.decision: action.action_id for one, action in zip(placed, actions)}
-    decided = tuple(
-        one
-        if isinstance(one, Decision)
-        else decision_of(one, verdict=ACT, code=one.direction, reason=one.reason, line=0, action_id=ids[one.decision])
-        for one in answers
-    )
     return written(
         PURPOSE_RESIZE,
         (*actions, *set_to.actions),

@@ -19,11 +19,11 @@ from .order import Placed, Proposal, arrange
 
 
 def settled(
-    answers: Sequence[Union[Decision, Proposal]], ledger: Ledger
+    answers: Sequence[Union[Decision, Proposal]], ledger: Ledger, *, exact: bool = False
 ) -> tuple[tuple[Action, ...], tuple[Decision, ...]]:
-    """Give out the room: the acts in the order of the plan, and what each answer came to."""
-    placed, refused = arrange([one for one in answers if isinstance(one, Proposal)], ledger)
-    actions = build_actions(placed)
+    """Give out the room: the acts in the order of the plan, and what each answer came to. ``exact``: see arrange."""
+    placed, refused = arrange([one for one in answers if isinstance(one, Proposal)], ledger, exact=exact)
+    actions = _actions(placed)
     acts = {one.proposal.decision: (one, action) for one, action in zip(placed, actions)}
 
     def settle(index: int, answer: Union[Decision, Proposal]) -> Decision:
@@ -72,7 +72,7 @@ def written(
     )
 
 
-def build_actions(placed: Sequence[Placed]) -> tuple[Action, ...]:
+def _actions(placed: Sequence[Placed]) -> tuple[Action, ...]:
     """Number the acts in the order of the plan and write each out."""
     width = max(4, len(str(len(placed))))
     names = [f"a{number:0{width}}" for number in range(1, len(placed) + 1)]

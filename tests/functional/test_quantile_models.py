@@ -28,6 +28,8 @@ from ansible_collections.headroom.fleet.plugins.module_utils._store.tables impor
 
 from .test_models import NOW, PAST_DAYS, PER_DAY, VMS, Site, demand
 
+pytestmark = pytest.mark.arithmetic
+
 KEY = Key("quantile", CPU_MILLICORES, 0)
 LEVELS = ("0.5", "0.9")
 COURSE = Course(purpose="quantile", quantiles=LEVELS, share_percent=100)

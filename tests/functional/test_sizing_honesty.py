@@ -23,6 +23,8 @@ from tests.bench.sizing import ours
 from tests.bench.sizing.run import decisions, fleet, operating_points, point_of, run
 from tests.bench.sizing.table import ROWS, entries
 
+pytestmark = pytest.mark.arithmetic
+
 START = datetime(2026, 1, 5, tzinfo=UTC)
 DAYS, STEP_S, PER_DAY = 4, 300, 288
 FIRST = 5 * PER_DAY // 2  # the careful profile shrinks nothing on its first day: a day and a half are scored

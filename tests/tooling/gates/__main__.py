@@ -29,7 +29,7 @@ GATES = (
     Gate("integration", ("tests",), "the lab: libvirt, guests, Molecule on them", python.integration, waits=True),
     Gate("sanity", ("ecosystem",), "ansible-test sanity, no ignores", ecosystem.sanity),
     Gate("unit", ("tests",), "unit and functional tests", python.unit),
-    Gate("newest", ("tests", "matrix"), "the same on the newest ansible-core", python.newest),
+    Gate("newest", ("tests", "matrix"), "the same on the newest ansible-core, less arithmetic", python.newest),
     Gate("molecule", ("tests",), "Molecule: the cycle on the fake platform", python.molecule),
     Gate("services", ("tests",), "PostgreSQL, S3, Prometheus", python.services),
     Gate("kills", ("tests",), "killed runs on the fake platform", python.kills, waits=True),

@@ -19,6 +19,8 @@ from ansible_collections.headroom.fleet.plugins.module_utils._forecast.scores im
 
 from .fleet import CLOCK, CUT, INTERVAL_S, LEVELS, NUMBERS, SOUND, STEPS, TRAIN, demand, fitted, odd_series
 
+pytestmark = pytest.mark.arithmetic
+
 APART = {"trees": 0, "network": 1e-5}  # what a row may differ by where it stands elsewhere
 
 

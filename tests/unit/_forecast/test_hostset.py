@@ -14,6 +14,8 @@ from ansible_collections.headroom.fleet.plugins.module_utils._forecast.hostset i
 )
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.scores import pinball
 
+pytestmark = pytest.mark.arithmetic
+
 LEVELS = np.array([0.5, 0.9, 0.95])
 NORMAL_90 = 1.2816
 SETS, VMS, POINTS = 24, 16, 800

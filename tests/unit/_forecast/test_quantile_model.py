@@ -26,6 +26,8 @@ from ansible_collections.headroom.fleet.plugins.module_utils._forecast.select im
 
 from .fleet import CLOCK, CUT, INTERVAL_S, NUMBERS, SOUND, STEPS, demand, fitted, odd_series
 
+pytestmark = pytest.mark.arithmetic
+
 
 def test_the_same_input_gives_the_same_model(past, trees):
     again = fitted("trees", past)

@@ -31,6 +31,8 @@ from ansible_collections.headroom.fleet.plugins.module_utils._forecast.recurrent
 from .fleet import CLOCK, CUT, ENDS, INTERVAL_S, SOUND, STEPS, fitted, odd_series
 from .rows import CPU, REQUEST, series
 
+pytestmark = pytest.mark.arithmetic
+
 
 def test_numpy_says_what_jax_does(past, network):
     lesson, found = lesson_of(past, ENDS[::20], CLOCK, steps=STEPS, finest=1.0, seed=0)

@@ -38,6 +38,8 @@ from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import 
 from ansible_collections.headroom.fleet.plugins.module_utils._store import models
 from ansible_collections.headroom.fleet.plugins.module_utils._store.tables import table_bytes
 
+pytestmark = pytest.mark.arithmetic
+
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 STEP_S, DAY, WEEK, EVERY = 300, 288, 2016, 12
 VMS = 40

@@ -14,6 +14,8 @@ from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer_trainin
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.loop import Observed
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.trace import Trace
 
+pytestmark = pytest.mark.arithmetic
+
 HOUR, DAY = 12, 288
 START = datetime(2026, 1, 5, tzinfo=UTC)
 POINT = OperatingPoint(

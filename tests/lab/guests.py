@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import time
 import uuid
+import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -153,6 +154,8 @@ def start(virsh: Virsh, missing: tuple[Guest, ...], *, settings: Settings, image
         sizes = {guest.name: _start(virsh, guest.name, plug_all=verdict.type == "qemu") for guest in missing}
         wait(virsh, missing, settings=settings)
         for guest in missing:
+            what = f"{guest.name} has given back the memory that it is not to have"
+            wait_until(partial(is_sized, virsh, guest.name), what=what, timeout_s=READY_TIMEOUT_S, step_s=0.3)
             virsh("setvcpus", guest.name, sizes[guest.name], "--guest")
             schedule.send(virsh, guest.name, guest.load)
     except BaseException:
@@ -171,6 +174,13 @@ def wait(virsh: Virsh, guests: tuple[Guest, ...], *, settings: Settings) -> None
 def answers(virsh: Virsh, name: str) -> bool:
     """Whether the guest's agent answers."""
     return virsh.answers("qemu-agent-command", name, '{"execute":"guest-ping"}', "--timeout", "5")
+
+
+def is_sized(virsh: Virsh, name: str) -> bool:
+    """Whether the guest has no more memory than its definition says: it begins with all that it may ever have."""
+    meant = ET.fromstring(virsh("dumpxml", "--inactive", name)).findtext("currentMemory", "0")  # noqa: S314 - libvirt's
+    has = (line.split("=", 1) for line in virsh("domstats", "--raw", "--balloon", name).split() if "=" in line)
+    return int(dict(has).get("balloon.current", 0)) <= int(meant)
 
 
 def _define(virsh: Virsh, guest: Guest, *, settings: Settings, domain_type: str) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .._core.canonical import MAX_BYTES, parse_json
+from .._core.collector import many_records
 from .._core.errors import HeadroomError
 from .codec import decode, decode_artifact
 from .snapshot import Snapshot
@@ -52,8 +53,9 @@ def read_lean(data: bytes) -> LeanSnapshot:
         )
     text = b",".join(b"{" + one[at + 2 :] for one, at in zip(whole, rest))
     try:
-        rows: list[dict[str, Any]] = json.loads(b"[" + text + b"]")
-        vms = tuple(VM(**{name: row[name] for name in _READ}) for row in rows)
+        with many_records():
+            rows: list[dict[str, Any]] = json.loads(b"[" + text + b"]")
+            vms = tuple(VM(**{name: row[name] for name in _READ}) for row in rows)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise HeadroomError(
             "record.invalid", f"A VM of this snapshot cannot be read: {error}.", advice="Take a new one."

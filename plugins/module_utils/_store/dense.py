@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Doubles = npt.NDArray[np.float64]
     Integers = npt.NDArray[np.int64]
 
-CHUNK_VALUES = 2**25  # of a grid's mean, and of its maximum: half a gigabyte together
+CHUNK_VALUES = 2**22  # of a grid's mean, and of its maximum: memory that is used again and again, not asked for anew
 VALUES = ("mean", "maximum")
 COLUMNS = ("unique_id", "ds", *VALUES)
 

@@ -184,7 +184,7 @@ class Ids:
             places = np.array([self._row_of.get(unique_id, -1) for unique_id in ids.to_pylist()], dtype=np.int64)
         else:
             found = pc.index_in(ids, value_set=_texts(list(self._row_of)))
-            places = numbers(pc.fill_null(found, -1)).astype(np.int64)
+            places = np.where(_valid(found), _plain(found), -1).astype(np.int64)
         self._known[key] = (ids, places)
         return places
 
@@ -194,17 +194,33 @@ def numbers(column: Any) -> npt.NDArray[Any]:
     with needs("numpy", "pyarrow"):
         import numpy as np
         import pyarrow as pa
-        import pyarrow.compute as pc
     flat = column
     if isinstance(column, pa.ChunkedArray):  # to combine a single chunk would copy it
         flat = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     if pa.types.is_timestamp(flat.type):
         flat = (flat if flat.type.unit == "us" else flat.cast(pa.timestamp("us"))).view(pa.int64())
-    if flat.null_count:
-        flat = pc.fill_null(flat, float("nan"))
-    dtype = np.dtype(KINDS[str(flat.type)])
-    start = flat.offset * dtype.itemsize
-    return np.frombuffer(flat.buffers()[1], dtype, len(flat), start) if len(flat) else np.empty(0, dtype)
+    plain = _plain(flat)
+    return np.where(_valid(flat), plain, np.nan) if flat.null_count else plain
+
+
+def _plain(array: pa.Array) -> npt.NDArray[Any]:
+    """The numbers of an array; anything where it is null."""
+    with needs("numpy"):
+        import numpy as np
+    dtype = np.dtype(KINDS[str(array.type)])
+    start = array.offset * dtype.itemsize
+    return np.frombuffer(array.buffers()[1], dtype, len(array), start) if len(array) else np.empty(0, dtype)
+
+
+def _valid(array: pa.Array) -> npt.NDArray[np.bool_]:
+    """Where an array is not null. ``pyarrow.compute.fill_null`` imports pandas."""
+    with needs("numpy"):
+        import numpy as np
+    bits = array.buffers()[0]
+    if bits is None:
+        return np.ones(len(array), dtype=np.bool_)
+    end = array.offset + len(array)
+    return np.unpackbits(np.frombuffer(bits, np.uint8), count=end, bitorder="little")[array.offset :].astype(np.bool_)
 
 
 def _texts(words: Sequence[str]) -> pa.StringArray:

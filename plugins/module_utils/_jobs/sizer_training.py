@@ -11,9 +11,9 @@ Gordon and Bagnell, "A reduction of imitation learning...", AISTATS 2011).
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 from .._core.errors import HeadroomError
 from .._core.needs import needs
@@ -21,6 +21,8 @@ from .._forecast.features import PAST_DAYS
 from .._forecast.outcome_model import CANDIDATES_LEARNT, LEAST_ROWS, OutcomeModel, examples, train
 from .._records.series import DAY_S
 from .._replay.loop import replay, seen_under
+from .._replay.protocol import Slo
+from .._replay.score import score
 from .._replay.trace import Trace
 from .sizer import OperatingPoint, Sizer, Standing, believed, moment_of
 
@@ -29,14 +31,17 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Doubles = npt.NDArray[np.float64]
+    Integers = npt.NDArray[np.int64]
 
 FREE_MOMENTS = 100  # learnt from by each of the first models
 LOOP_MOMENTS = 400  # by the final one
 ENOUGH_ROWS = LEAST_ROWS * 6 // 5  # of a small fleet more moments are drawn until there are so many; some are not known
+CARE = (1.0, 2.0, 4.0, 8.0, 16.0)  # times the prices of service
+DEFAULT_SLO = Slo()
 SETTLE_DAYS = 1  # after its start the loop does not yet see what it will see later
 
-# Of the sizers that models learn from; those that use them run at the points that are shipped. Points were sought with
-# models learnt so, and one model serves many of them.
+# Of the sizers that models learn from; those that use them run at the points that are shipped, made ``careful``. Points
+# were sought with models learnt so, and one model serves many of them.
 LEARNT_WITH = OperatingPoint(
     violation=1.0,
     unserved=45.0,
@@ -55,12 +60,23 @@ LEARNT_WITH = OperatingPoint(
 
 
 @dataclass(frozen=True)
+class Half:
+    """Some VMs of a fleet, and a model that learnt from the others alone."""
+
+    rows: Integers  # of the VMs in the fleet
+    past: Trace
+    model: OutcomeModel
+
+
+@dataclass(frozen=True)
 class Trained:
-    """A model, and how each VM fared and stood at the end, had it been sized by a model that had not seen it."""
+    """A model, and how each VM stood at the end, had it been sized by a model that had not seen it."""
 
     model: OutcomeModel
-    allocation: Doubles  # [V, T], the sizes that would have held, from ``first`` on
-    first: int
+    past: Trace
+    halves: tuple[Half, ...]
+    first: int  # the column of the first decision
+    every: int
     standing: dict[str, tuple[float, float]]  # unique_id -> headroom, share of time violated
 
     def standing_of(self, unique_ids: tuple[str, ...]) -> Standing:
@@ -70,19 +86,36 @@ class Trained:
         known = np.array([self.standing.get(one, (0.0, 0.0)) for one in unique_ids]).reshape(-1, 2)
         return Standing(headroom=known[:, 0], spent=known[:, 1])
 
+    def sized(self, point: OperatingPoint) -> Doubles:
+        """The sizes [V, T] that would have held at a point, by models that had not seen the VMs."""
+        allocation = self.past.capacity.copy()
+        for half in self.halves:
+            allocation[half.rows], _left = _sized(half.past, point, half.model, first=self.first, every=self.every)
+        return allocation
 
-def train_sizer(
-    past: Trace,
-    point: OperatingPoint,
-    *,
-    lead: int,
-    every: int,
-    seed: int = 0,
-    used_at: Optional[OperatingPoint] = None,
-) -> Trained:
+
+def careful(trained: Trained, point: OperatingPoint, *, slo: Slo = DEFAULT_SLO) -> tuple[OperatingPoint, Doubles]:
+    """A point whose prices keep an SLO in the past of the fleet that was learnt from, and the sizes [V, T] at it.
+
+    A point is found on one fleet and used on another. Where demand is a smaller share of capacity, the same lack is a
+    larger share of the demand. So the prices of service double until violations and unserved demand are within the SLO,
+    on VMs that the models had not seen; a fleet with which nothing helps gets the dearest.
+    """
+    settled = slice(trained.first + SETTLE_DAYS * DAY_S // trained.past.step_s, None)
+    demand, capacity = trained.past.demand[:, settled], trained.past.capacity[:, settled]
+    dearer, allocation = point, trained.past.capacity
+    for factor in CARE:
+        dearer = replace(point, violation=point.violation * factor, unserved=point.unserved * factor)
+        allocation = trained.sized(dearer)
+        found = score(demand, allocation[:, settled], capacity, slo=slo, step_s=trained.past.step_s)
+        if found.violations <= slo.violations and found.unserved_of_demand <= slo.unserved:
+            break
+    return dearer, allocation
+
+
+def train_sizer(past: Trace, point: OperatingPoint, *, lead: int, every: int, seed: int = 0) -> Trained:
     """Learn from the past of a fleet, from sizers at a point. ``lead`` and ``every`` in intervals.
 
-    ``used_at``: where the model will be used at another point, that one, for the ``allocation`` that is told.
     Raises ``forecast.untrained``.
     """
     with needs("numpy"):
@@ -96,23 +129,22 @@ def train_sizer(
             advice=f"Wait until there are {PAST_DAYS + SETTLE_DAYS + 1} days of it.",
         )
     learner = _Learner(point, lead=lead, every=every, seed=seed)
-    learnt_from, allocation = past.capacity.copy(), past.capacity.copy()
+    learnt_from = past.capacity.copy()
     standing: dict[str, tuple[float, float]] = {}
     sides = np.array([side_of(one) for one in past.unique_ids], dtype=np.int64)
     if len(set(sides.tolist())) < 2:  # noqa: PLR2004 - a small fleet may fall on one side
         sides = np.arange(len(sides)) % 2
+    halves = []
     for side in (0, 1):
         rows = np.flatnonzero(sides == side)
         mine = past.only([past.unique_ids[row] for row in rows.tolist()])
         others = past.only(set(past.unique_ids) - set(mine.unique_ids))
-        model = learner.learn(others, others.capacity, since=begin, moments=FREE_MOMENTS)
-        done, left = _sized(mine, point, model, first=begin, every=every)
-        learnt_from[rows] = allocation[rows] = done
-        if used_at is not None:
-            allocation[rows], _left = _sized(mine, used_at, model, first=begin, every=every)
+        half = Half(rows, mine, learner.learn(others, others.capacity, since=begin, moments=FREE_MOMENTS))
+        halves.append(half)
+        learnt_from[rows], left = _sized(mine, point, half.model, first=begin, every=every)
         standing.update(zip(mine.unique_ids, zip(left.headroom.tolist(), left.spent.tolist())))
     model = learner.learn(past, learnt_from, since=begin + SETTLE_DAYS * day, moments=LOOP_MOMENTS)
-    return Trained(model, allocation, begin, standing)
+    return Trained(model, past, tuple(halves), begin, every, standing)
 
 
 def _sized(

@@ -43,7 +43,7 @@ from .models import decimals, libraries, load, wanted_here
 from .points import AT_ONCE, WHOLE, shipped
 from .report import write_file
 from .sizer import Sizer, Standing
-from .sizer_training import LEARNT_WITH, train_sizer
+from .sizer_training import LEARNT_WITH, careful, train_sizer
 from .sizing_case import Asked, Case, decimal, figures_told, lay, policy_score, read_past, unit_of
 
 if TYPE_CHECKING:
@@ -250,7 +250,8 @@ class _Backtest:
         self._tell(f"training on {case.first * past.step_s / DAY_S:.1f} days of {len(past.unique_ids)} VMs")
         trained = train_sizer(past, LEARNT_WITH, lead=case.lead, every=case.every, seed=self._asked.seed)
         point = shipped(self._metric, self._asked.lead_s, follows=WHOLE if case.whole else AT_ONCE)
-        return trained.model, point, trained.standing_of(ids)
+        self._tell("finding prices that keep the service level in that past")
+        return trained.model, careful(trained, point, slo=case.protocol.slo4)[0], trained.standing_of(ids)
 
     def _scored(self, case: Case, done: Replayed) -> Scored:
         with needs("numpy"):

@@ -42,7 +42,7 @@ from .quantiles import TRAINERS, Teaching, expected, learnt, lesson_of, librarie
 from .quantiles import TREES as QUANTILE_TREES
 from .recorded import known_part, newest_end, read_recorded
 from .sizer import OperatingPoint
-from .sizer_training import LEARNT_WITH, train_sizer
+from .sizer_training import LEARNT_WITH, careful, train_sizer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -123,9 +123,9 @@ def train(
     """Train a model for each metric whose newest is ``due_days`` old, or foreign by now, and register it.
 
     Of more than ``most_vms`` a sample is learnt from, always the same one. A model of outcomes is to be used at the
-    point that is shipped for its metric and lead, of which ``point`` replaces numbers. The same telemetry, options and
-    libraries give the same digest. Too little telemetry is told, not raised. Raises ``model.request``, ``artifact.*``,
-    ``series.*``, ``store.*``.
+    point that is shipped for its metric and lead, of which ``point`` replaces numbers, made ``careful`` for this fleet.
+    The same telemetry, options and libraries give the same digest. Too little telemetry is told, not raised. Raises
+    ``model.request``, ``artifact.*``, ``series.*``, ``store.*``.
     """
     course.check()
     if not metrics or set(metrics) - set(METRICS):
@@ -242,8 +242,9 @@ class _Made:
 
 def _of_outcomes(course: Course, past: Trace, point: OperatingPoint) -> _Made:
     lead, every = (of // past.step_s for of in (course.lead_s, course.every_s))
-    done = train_sizer(past, LEARNT_WITH, lead=lead, every=every, seed=course.seed, used_at=point)
-    loss = realised_loss(past, done.allocation, point, first=done.first)
+    done = train_sizer(past, LEARNT_WITH, lead=lead, every=every, seed=course.seed)
+    point, allocation = careful(done, point)
+    loss = realised_loss(past, allocation, point, first=done.first)
     return _Made(
         lead_s=course.lead_s,
         every_s=course.every_s,

@@ -42,6 +42,7 @@ from .policy import Entry, Point
 from .run import (
     POINTS,
     Fleet,
+    are_foreign,
     fleet,
     has,
     operating_points,
@@ -98,7 +99,11 @@ def bench(chosen: argparse.Namespace) -> None:
     begin, clock = time.process_time(), time.monotonic()
     chosen.out.mkdir(parents=True, exist_ok=True)
     protocol, table = protocol_and_table(chosen)
-    points = operating_points(chosen.points)
+    points, foreign = operating_points(chosen.points), are_foreign(protocol, chosen.points)
+    if foreign:
+        print(
+            "Operating points are those of another fleet; Headroom makes its own careful by the days before the window."
+        )
     results: list[dict[str, object]] = []
     fleets: dict[str, Fleet] = {}
     for row in ROWS:
@@ -106,7 +111,7 @@ def bench(chosen: argparse.Namespace) -> None:
         if not wanted or row.lead_s not in protocol.leads_s or not has(table, row.target):
             continue
         if row.target not in fleets:
-            fleets[row.target] = fleet(table, protocol, row.target, chosen.ids)
+            fleets[row.target] = fleet(table, protocol, row.target, chosen.ids, foreign=foreign)
             print(f"{row.target}: {about(fleets[row.target], chosen.ids)}")
         heading(row)
         for entry in entries(row):

@@ -12,6 +12,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer import 
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer_training import (
     LEARNT_WITH,
     Trained,
+    careful,
     train_sizer,
 )
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.loop import Policy
@@ -51,9 +52,9 @@ def trained(context: Context) -> Trained:
 
 
 def outcome(point: Point, context: Context, *, trained: Callable[[Context], Trained] = trained) -> Policy:
-    known = trained(context)
+    known, chosen = trained(context), OperatingPoint.of(point)
     return Sizer(
-        OperatingPoint.of(point),
+        careful(known, chosen, slo=context.slo)[0] if context.foreign else chosen,
         model=known.model,
         standing=known.standing_of(context.history.unique_ids),
         start=context.history.start,

@@ -34,6 +34,7 @@ class Context:
     history: Trace  # the VMs that are replayed, before ``first``
     everyone: Trace  # all VMs of the trace, before ``first``: to train on
     whole: bool = False  # sizes are whole vCPUs
+    foreign: bool = False  # operating points were found on another fleet, or another time of this one
     future: Trace | None = None  # the whole truth, for the oracle alone
 
 

@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ansible_collections.headroom.fleet.plugins.module_utils._core.canonical import digest
+from ansible_collections.headroom.fleet.plugins.module_utils._core.clock import format_utc
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.baselines import Scaled
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.loop import (
@@ -69,6 +71,7 @@ class Fleet:
     chosen: Trace
     first: int
     last: int
+    foreign: bool = False  # see Context
 
     def only(self, unique_ids: Collection[str]) -> Fleet:
         """The same with fewer VMs to replay."""
@@ -91,12 +94,13 @@ class Fleet:
             history=self.history,
             everyone=self.everyone,
             whole=row.variant == "whole",
+            foreign=self.foreign,
             future=self.chosen if future else None,
         )
 
 
-def fleet(table: pa.Table, protocol: ReplayProtocol, target: str, ids: str) -> Fleet:
-    """Make the arrays of a target. ``ids``: report, tune or all."""
+def fleet(table: pa.Table, protocol: ReplayProtocol, target: str, ids: str, *, foreign: bool = False) -> Fleet:
+    """Make the arrays of a target. ``ids``: report, tune or all. ``foreign``: see Context."""
     every_vm = make_trace(table, target=target, floor=protocol.floor(target))
     first, last = every_vm.column(protocol.scored_from), every_vm.column(protocol.scored_to)
     chosen = every_vm.only(protocol.ids(ids) or every_vm.unique_ids)
@@ -105,7 +109,7 @@ def fleet(table: pa.Table, protocol: ReplayProtocol, target: str, ids: str) -> F
     past = every_vm.before(first)
     # A VM that comes later is not known to be coming.
     there = [name for name, row in zip(past.unique_ids, past.capacity, strict=True) if not np.isnan(row).all()]
-    return Fleet(target, protocol, past.only(there), chosen, first, last)
+    return Fleet(target, protocol, past.only(there), chosen, first, last, foreign)
 
 
 def has(table: pa.Table, target: str) -> bool:
@@ -181,6 +185,18 @@ def operating_points(path: Path = POINTS) -> dict[str, dict[str, Point]]:
         return {}
     said = json.loads(path.read_text(encoding="utf-8"))
     return {row: {name: found["point"] for name, found in of.items()} for row, of in said["rows"].items()}
+
+
+def tuned_on(protocol: ReplayProtocol) -> str:
+    """What names the VMs and the time that points are found on."""
+    return digest(
+        [protocol.trace, format_utc(protocol.scored_from), format_utc(protocol.scored_to), *protocol.tune_ids]
+    )
+
+
+def are_foreign(protocol: ReplayProtocol, path: Path = POINTS) -> bool:
+    """Whether the committed points were found on anything but this protocol's VMs."""
+    return not path.exists() or json.loads(path.read_text(encoding="utf-8")).get("tuned_on") != tuned_on(protocol)
 
 
 def point_of(entry: Entry, row: Row, points: dict[str, dict[str, Point]]) -> Point | None:

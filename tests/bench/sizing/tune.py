@@ -29,7 +29,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._replay.protocol im
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.score import Score
 
 from .policy import Entry, Point
-from .run import POINTS, Fleet, fleet, has, operating_points, read_table, run, scored
+from .run import POINTS, Fleet, fleet, has, operating_points, read_table, run, scored, tuned_on
 from .shipped import SHIPPED, shipped_text
 from .table import ROWS, Row, entries, spans
 
@@ -113,7 +113,9 @@ def main() -> None:
     if not protocol.tune_ids:
         sys.exit("The protocol has no VMs to tune on: the operating points that are there are used.")
     table = read_table(chosen.traces, protocol.trace)
-    said = json.loads(chosen.out.read_text(encoding="utf-8")) if chosen.out.exists() else {"rows": {}}
+    there = json.loads(chosen.out.read_text(encoding="utf-8")) if chosen.out.exists() else {}
+    of = tuned_on(protocol)
+    said = there if there.get("tuned_on") == of else {"rows": {}, "tuned_on": of}  # one file, one fleet
     begin = time.process_time()
     fleets: dict[str, Fleet] = {}
     for row in ROWS:

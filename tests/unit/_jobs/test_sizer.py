@@ -10,8 +10,10 @@ import pytest
 
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer import OperatingPoint, Sizer, Standing
-from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer_training import train_sizer
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer_training import careful, train_sizer
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.loop import Observed
+from ansible_collections.headroom.fleet.plugins.module_utils._replay.protocol import Slo
+from ansible_collections.headroom.fleet.plugins.module_utils._replay.score import score
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.trace import Trace
 
 pytestmark = pytest.mark.arithmetic
@@ -104,12 +106,20 @@ def test_how_vms_stood_is_remembered_by_name(trained):
     assert any(spent > 0 for _headroom, spent in trained.standing.values())
 
 
-def test_a_model_is_learnt_the_same_wherever_it_is_used(trained):
-    """What is told are the sizes at the point of use, by models that had not seen the VMs."""
-    dear = train_sizer(fleet(), POINT, lead=LEAD, every=HOUR, used_at=replace(POINT, unserved=400.0))
-    assert (dear.model, dear.standing) == (trained.model, trained.standing)
-    later = slice(trained.first + LEAD, None)
-    assert dear.allocation[:, later].mean() > 1.05 * trained.allocation[:, later].mean()
+def test_prices_rise_until_a_fleet_keeps_the_service_level_in_its_own_past(trained):
+    demand, later = trained.past.demand, slice(trained.first + DAY, None)
+
+    def unserved(point):
+        return score(demand[:, later], trained.sized(point)[:, later], trained.past.capacity[:, later], slo=Slo())
+
+    dear, allocation = careful(trained, POINT)
+    assert unserved(POINT).unserved_of_demand > 0.5 >= unserved(dear).unserved_of_demand
+    assert dear.violation / POINT.violation == dear.unserved / POINT.unserved > 1
+    assert replace(dear, violation=POINT.violation, unserved=POINT.unserved) == POINT
+    np.testing.assert_array_equal(allocation, trained.sized(dear))
+    generous = Slo(violations=100.0, unserved=100.0)
+    assert careful(trained, POINT, slo=generous)[0] == POINT
+    assert careful(trained, POINT, slo=Slo(unserved=0.0))[0].unserved == 16 * POINT.unserved
 
 
 def test_too_short_a_past_is_refused():

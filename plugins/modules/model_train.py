@@ -102,8 +102,10 @@ options:
     description:
       - Numbers to replace, by name, of the operating point that is shipped for the metric and O(lead_s). What they mean
         stands in the guide on models.
-      - The point says how a model is used, not what it learns. It is frozen in the model, and never tuned on the fleet.
-        Models of V(quantile) have none.
+      - Where neither C(violation) nor C(unserved) is among them, these two prices are raised, up to sixteenfold, until
+        the service level is kept in the past that is learnt from, on VMs that the models had not seen.
+      - The point says how a model is used, not what it learns. It is frozen in the model. Models of V(quantile) have
+        none.
     type: dict
 attributes:
   check_mode:

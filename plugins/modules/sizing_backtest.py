@@ -13,7 +13,8 @@ description:
     below what a VM has, only the use below it is seen; a decision knows nothing of what comes, and acts after
     O(lead_s).
   - A model is trained on what lies before the scored window, and used at the operating point that is shipped for the
-    metric and O(lead_s). Nothing is tuned on the fleet.
+    metric and O(lead_s), its prices raised where the service level was not kept before that window. Nothing is tuned
+    on the days that are scored.
   - Beside it, three policies that anybody knows are replayed. V(now) leaves the VMs what they have, V(past_peak) gives
     them the largest use before the window and a fifth more, V(day_peak) that of the last day and a fifth more, decided
     anew each hour, with a guard.

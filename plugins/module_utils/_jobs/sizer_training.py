@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 FREE_MOMENTS = 100  # learnt from by each of the first models
 LOOP_MOMENTS = 400  # by the final one
 ENOUGH_ROWS = LEAST_ROWS * 6 // 5  # of a small fleet more moments are drawn until there are so many; some are not known
-CARE = (1.0, 2.0, 4.0, 8.0, 16.0)  # times the prices of service
+MOST_DOUBLINGS = 4  # of the prices of service
 DEFAULT_SLO = Slo()
 SETTLE_DAYS = 1  # after its start the loop does not yet see what it will see later
 
@@ -103,8 +103,8 @@ def careful(trained: Trained, point: OperatingPoint, *, slo: Slo = DEFAULT_SLO) 
     """
     settled = slice(trained.first + SETTLE_DAYS * DAY_S // trained.past.step_s, None)
     demand, capacity = trained.past.demand[:, settled], trained.past.capacity[:, settled]
-    dearer, allocation = point, trained.past.capacity
-    for factor in CARE:
+    for doublings in range(MOST_DOUBLINGS + 1):
+        factor = 2**doublings
         dearer = replace(point, violation=point.violation * factor, unserved=point.unserved * factor)
         allocation = trained.sized(dearer)
         found = score(demand, allocation[:, settled], capacity, slo=slo, step_s=trained.past.step_s)

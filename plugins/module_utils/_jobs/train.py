@@ -123,14 +123,17 @@ def train(
     """Train a model for each metric whose newest is ``due_days`` old, or foreign by now, and register it.
 
     Of more than ``most_vms`` a sample is learnt from, always the same one. A model of outcomes is to be used at the
-    point that is shipped for its metric and lead, of which ``point`` replaces numbers, made ``careful`` for this fleet.
-    The same telemetry, options and libraries give the same digest. Too little telemetry is told, not raised. Raises
-    ``model.request``, ``artifact.*``, ``series.*``, ``store.*``.
+    point that is shipped for its metric and lead, of which ``point`` replaces numbers; unless it names prices of
+    service, the point is made ``careful`` for this fleet. The same telemetry, options and libraries give the same
+    digest. Too little telemetry is told, not raised. Raises ``model.request``, ``artifact.*``, ``series.*``,
+    ``store.*``.
     """
     course.check()
     if not metrics or set(metrics) - set(METRICS):
         raise _bad(f"Models are for {' and '.join(METRICS)}.")
-    points = {metric: replaced(shipped(metric, course.lead_s), point or {}) for metric in metrics}
+    asked = point or {}
+    points = {metric: replaced(shipped(metric, course.lead_s), asked) for metric in metrics}
+    care = not asked.keys() & {"violation", "unserved"}  # a person's own prices stay
     vms = sorted(context.artifacts.get(Snapshot, snapshot).vms, key=lambda vm: digest(vm.unique_id))
     some = vms[: course.most_vms]
     trained: dict[str, Any] = {}
@@ -145,7 +148,9 @@ def train(
             continue
         found, rows_digest = _past(context, course, some, metric=metric)
         try:
-            header = _trained(context, course, found, points[metric], some, metric=metric, rows_digest=rows_digest)
+            header = _trained(
+                context, course, found, points[metric], some, metric=metric, rows_digest=rows_digest, care=care
+            )
         except HeadroomError as error:
             if error.code not in UNTRAINED:
                 raise
@@ -192,6 +197,7 @@ def _trained(
     *,
     metric: str,
     rows_digest: str,
+    care: bool,
 ) -> Model:
     """Train, and store the trees. Raises one of UNTRAINED."""
     past = known_part(found.trace)
@@ -200,7 +206,7 @@ def _trained(
     if course.purpose == QUANTILE:
         made = _of_quantiles(context, course, past, vms, metric)
     else:
-        made = _of_outcomes(course, past, point)
+        made = _of_outcomes(course, past, point, care=care)
     return Model(
         purpose=course.purpose,
         metric=metric,
@@ -240,10 +246,10 @@ class _Made:
     expected: tuple[Day, ...]
 
 
-def _of_outcomes(course: Course, past: Trace, point: OperatingPoint) -> _Made:
+def _of_outcomes(course: Course, past: Trace, point: OperatingPoint, *, care: bool) -> _Made:
     lead, every = (of // past.step_s for of in (course.lead_s, course.every_s))
     done = train_sizer(past, LEARNT_WITH, lead=lead, every=every, seed=course.seed)
-    point, allocation = careful(done, point)
+    point, allocation = careful(done, point) if care else (point, done.sized(point))
     loss = realised_loss(past, allocation, point, first=done.first)
     return _Made(
         lead_s=course.lead_s,

@@ -114,7 +114,7 @@ def test_prices_rise_until_a_fleet_keeps_the_service_level_in_its_own_past(train
 
     dear, allocation = careful(trained, POINT)
     assert unserved(POINT).unserved_of_demand > 0.5 >= unserved(dear).unserved_of_demand
-    assert dear.violation / POINT.violation == dear.unserved / POINT.unserved > 1
+    assert 1 < dear.violation / POINT.violation == dear.unserved / POINT.unserved
     assert replace(dear, violation=POINT.violation, unserved=POINT.unserved) == POINT
     np.testing.assert_array_equal(allocation, trained.sized(dear))
     generous = Slo(violations=100.0, unserved=100.0)

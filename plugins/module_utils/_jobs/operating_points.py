@@ -3,8 +3,7 @@
 """The operating points that are shipped, as they were found on recorded fleets. Only ``make tune`` writes this file.
 
 By what is sized (``Measure.target``), seconds from a decision to when its size holds, and how sizes follow demand: ""
-with sizes of any amount and at once, "whole" in whole units, "careful" with no shrink until it was not in the way for a
-day.
+with sizes of any amount, "whole" in whole units.
 """
 
 from __future__ import annotations
@@ -68,21 +67,6 @@ POINTS: dict[tuple[str, int, str], dict[str, float]] = {
         "most": 1.109,
         "half_life_h": 4.585,
         "beyond": 1.145,
-        "again": 12,
-    },
-    ("cpu", 0, "careful"): {
-        "violation": 0.2392,
-        "unserved": 8.796,
-        "resize": 0.01218,
-        "ledger": 1.198,
-        "at_ease": 0.1653,
-        "whole_from": 0.902,
-        "jump": 1.311,
-        "peak": 0.354,
-        "step": 0.006621,
-        "most": 0.1,
-        "half_life_h": 6.763,
-        "beyond": 1.818,
         "again": 12,
     },
     ("cpu", 0, "whole"): {

@@ -20,8 +20,7 @@ HEAD = '''\
 """The operating points that are shipped, as they were found on recorded fleets. Only ``make tune`` writes this file.
 
 By what is sized (``Measure.target``), seconds from a decision to when its size holds, and how sizes follow demand: ""
-with sizes of any amount and at once, "whole" in whole units, "careful" with no shrink until it was not in the way for a
-day.
+with sizes of any amount, "whole" in whole units.
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ POINTS: dict[tuple[str, int, str], dict[str, float]] = {
 
 
 def shipped_text(points: Mapping[str, Mapping[str, Point]]) -> str:
-    """The table of those rows that are tuned for the service level alone, without a limit on resizes."""
+    """The table of those rows that the product has a use for: no limit on resizes, no shrink that is put off."""
     lines = []
     for row in ROWS:
         point = points.get(row.name, {}).get(ours.NAME)
-        if point is None or not isinf(row.most_resizes):
+        if point is None or not isinf(row.most_resizes) or row.variant == "careful":
             continue
         lines.append(f"    ({json.dumps(row.target)}, {row.lead_s}, {json.dumps(row.variant)}): {{")
         lines += [f"        {json.dumps(name)}: {point[name]}," for name in ours.SPANS]

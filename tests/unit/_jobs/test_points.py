@@ -22,7 +22,6 @@ from ansible_collections.headroom.fleet.plugins.module_utils._records.series imp
         (CPU_MILLICORES, 301, AT_ONCE, ("cpu", 3600, "")),  # what needs longer asks for more care
         (CPU_MILLICORES, 7200, AT_ONCE, ("cpu", 3600, "")),
         (CPU_MILLICORES, 0, WHOLE, ("cpu", 0, "whole")),
-        (CPU_MILLICORES, 0, "careful", ("cpu", 0, "careful")),
         (CPU_MILLICORES, 300, WHOLE, ("cpu", 300, "")),  # none was tuned for that lead: it is no shorter one's
         (MEMORY_USED_MIB, 0, AT_ONCE, ("memory", 0, "")),
     ],

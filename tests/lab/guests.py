@@ -179,8 +179,13 @@ def answers(virsh: Virsh, name: str) -> bool:
 def is_sized(virsh: Virsh, name: str) -> bool:
     """Whether the guest has no more memory than its definition says: it begins with all that it may ever have."""
     meant = ET.fromstring(virsh("dumpxml", "--inactive", name)).findtext("currentMemory", "0")  # noqa: S314 - libvirt's
-    has = (line.split("=", 1) for line in virsh("domstats", "--raw", "--balloon", name).split() if "=" in line)
-    return int(dict(has).get("balloon.current", 0)) <= int(meant)
+    return int(statistics(virsh, name, "--balloon").get("balloon.current", 0)) <= int(meant)
+
+
+def statistics(virsh: Virsh, name: str, *groups: str) -> dict[str, str]:
+    """What libvirt counts of a guest, by its names."""
+    lines = virsh("domstats", "--raw", *groups, name).split()
+    return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
 def _define(virsh: Virsh, guest: Guest, *, settings: Settings, domain_type: str) -> None:
@@ -214,12 +219,7 @@ def _start(virsh: Virsh, name: str, *, plug_all: bool) -> int:
 
 def describe(virsh: Virsh, name: str) -> dict[str, Any]:
     """Return what a person wants to know of a guest: sizes meant, sizes there, whether the agent answers."""
-    lines = (
-        line.split("=", 1)
-        for line in virsh("domstats", "--raw", "--state", "--cpu-total", "--vcpu", "--balloon", name).split()
-        if "=" in line
-    )
-    stats, at = dict(lines), time.monotonic()
+    stats, at = statistics(virsh, name, "--state", "--cpu-total", "--vcpu", "--balloon"), time.monotonic()
     running = stats.get("state.state") == "1"  # VIR_DOMAIN_RUNNING
     alive = running and answers(virsh, name)
     online = virsh.agent(name, "guest-get-vcpus") if alive else []

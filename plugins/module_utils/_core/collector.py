@@ -13,7 +13,7 @@ from contextlib import contextmanager
 def many_records() -> Iterator[None]:
     """For making records by the hundred thousand: they are not looked through for cycles, neither now nor later.
 
-    They go when nobody refers to them, as everything does; only cycles made here would stay.
+    All that there is at the end still goes when nobody refers to it; only cycles among it stay.
     """
     enabled = gc.isenabled()
     gc.disable()

@@ -3,9 +3,8 @@
 """One model for the whole fleet: gradient-boosted trees for each quantile (LightGBM; Ke et al., NeurIPS 2017).
 
 Trained on a schedule, asked at every forecast; between the two it is a value, text without any code. Direct in the step
-ahead, which is a column like the others. What is learnt is the residual to the last value in units of the series' own
-scale, weighted by that scale, so that the loss is that of the values themselves. Series that hardly move tell little:
-rows are drawn in proportion to scale and weighted by the inverse.
+ahead, which is a column like the others. What is learnt (``fleet_model``) is weighted by the series' own scale, so that
+the loss is that of the values themselves.
 
 Demand seen at a cap is a lower bound. The quantile of a right-censored value is the censored quantile (Powell, Journal
 of Econometrics 1986): such a row counts where the forecast lies below what was seen, and tells nothing elsewhere. So

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Training of the recurrent network, with JAX: the one thing that needs it.
 
-All quantiles of all steps share one pinball loss, in the unit
-of the series. Demand seen at a cap is a lower bound, and counts where the network says less (Powell, Journal of
-Econometrics 1986). Adam (Kingma and Ba, ICLR 2015), its rate falling along a cosine.
+All quantiles of all steps share one pinball loss, in the unit of the series. Demand seen at a cap is a lower bound, and
+counts where the network says less (Powell, Journal of Econometrics 1986). Adam (Kingma and Ba, ICLR 2015), its rate
+falling along a cosine.
 """
 
 from __future__ import annotations

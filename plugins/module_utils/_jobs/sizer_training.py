@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 FREE_MOMENTS = 100  # learnt from by each of the first models
 LOOP_MOMENTS = 400  # by the final one
 ENOUGH_ROWS = LEAST_ROWS * 6 // 5  # of a small fleet more moments are drawn until there are so many; some are not known
-MOST_DOUBLINGS = 4  # of the prices of service
+SERVICE = ("violation", "unserved")  # prices of an operating point
+MOST_DOUBLINGS = 4  # of them
 DEFAULT_SLO = Slo()
 SETTLE_DAYS = 1  # after its start the loop does not yet see what it will see later
 
@@ -64,7 +65,6 @@ class Half:
     """Some VMs of a fleet, and a model that learnt from the others alone."""
 
     rows: Integers  # of the VMs in the fleet
-    past: Trace
     model: OutcomeModel
 
 
@@ -90,7 +90,8 @@ class Trained:
         """The sizes [V, T] that would have held at a point, by models that had not seen the VMs."""
         allocation = self.past.capacity.copy()
         for half in self.halves:
-            allocation[half.rows], _left = _sized(half.past, point, half.model, first=self.first, every=self.every)
+            mine = self.past.only([self.past.unique_ids[row] for row in half.rows.tolist()])
+            allocation[half.rows], _left = _sized(mine, point, half.model, first=self.first, every=self.every)
         return allocation
 
 
@@ -104,8 +105,7 @@ def careful(trained: Trained, point: OperatingPoint, *, slo: Slo = DEFAULT_SLO) 
     settled = slice(trained.first + SETTLE_DAYS * DAY_S // trained.past.step_s, None)
     demand, capacity = trained.past.demand[:, settled], trained.past.capacity[:, settled]
     for doublings in range(MOST_DOUBLINGS + 1):
-        factor = 2**doublings
-        dearer = replace(point, violation=point.violation * factor, unserved=point.unserved * factor)
+        dearer = replace(point, **{name: getattr(point, name) * 2**doublings for name in SERVICE})
         allocation = trained.sized(dearer)
         found = score(demand, allocation[:, settled], capacity, slo=slo, step_s=trained.past.step_s)
         if found.violations <= slo.violations and found.unserved_of_demand <= slo.unserved:
@@ -139,7 +139,7 @@ def train_sizer(past: Trace, point: OperatingPoint, *, lead: int, every: int, se
         rows = np.flatnonzero(sides == side)
         mine = past.only([past.unique_ids[row] for row in rows.tolist()])
         others = past.only(set(past.unique_ids) - set(mine.unique_ids))
-        half = Half(rows, mine, learner.learn(others, others.capacity, since=begin, moments=FREE_MOMENTS))
+        half = Half(rows, learner.learn(others, others.capacity, since=begin, moments=FREE_MOMENTS))
         halves.append(half)
         learnt_from[rows], left = _sized(mine, point, half.model, first=begin, every=every)
         standing.update(zip(mine.unique_ids, zip(left.headroom.tolist(), left.spent.tolist())))

@@ -42,7 +42,7 @@ from .quantiles import TRAINERS, Teaching, expected, learnt, lesson_of, librarie
 from .quantiles import TREES as QUANTILE_TREES
 from .recorded import known_part, newest_end, read_recorded
 from .sizer import OperatingPoint
-from .sizer_training import LEARNT_WITH, careful, train_sizer
+from .sizer_training import LEARNT_WITH, SERVICE, careful, train_sizer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -133,7 +133,7 @@ def train(
         raise _bad(f"Models are for {' and '.join(METRICS)}.")
     asked = point or {}
     points = {metric: replaced(shipped(metric, course.lead_s), asked) for metric in metrics}
-    care = not asked.keys() & {"violation", "unserved"}  # a person's own prices stay
+    care = not asked.keys() & set(SERVICE)  # a person's own prices stay
     vms = sorted(context.artifacts.get(Snapshot, snapshot).vms, key=lambda vm: digest(vm.unique_id))
     some = vms[: course.most_vms]
     trained: dict[str, Any] = {}

@@ -16,6 +16,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer_trainin
     train_sizer,
 )
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.loop import Policy
+from ansible_collections.headroom.fleet.plugins.module_utils._replay.protocol import Slo
 
 from .policy import Context, Point, Span
 
@@ -38,23 +39,40 @@ SPANS = {
 }
 START: Point = {**asdict(LEARNT_WITH), "unserved": 40.0, "step": 0.05}
 
-_trained: dict[tuple[str, int, int, str], Trained] = {}
+Key = tuple[str, int, int, str]
+
+_trained: dict[Key, Trained] = {}
+_careful: dict[tuple[Key, OperatingPoint, Slo], OperatingPoint] = {}
+
+
+def _key(context: Context) -> Key:
+    past = context.everyone
+    content = hashlib.sha256(past.demand.tobytes() + past.capacity.tobytes()).hexdigest()
+    return (context.target, context.lead, context.every, content)
 
 
 def trained(context: Context) -> Trained:
     """Trained once for each past, target and lead of a process."""
-    past = context.everyone
-    content = hashlib.sha256(past.demand.tobytes() + past.capacity.tobytes()).hexdigest()
-    key = (context.target, context.lead, context.every, content)
+    past, key = context.everyone, _key(context)
     if key not in _trained:
         _trained[key] = train_sizer(past, LEARNT_WITH, lead=context.lead, every=context.every)
     return _trained[key]
 
 
+def played_at(point: OperatingPoint, context: Context, known: Trained) -> OperatingPoint:
+    """The point as it is used here; made careful once, however often a policy is replayed at it."""
+    if not context.foreign:
+        return point
+    key = (_key(context), point, context.slo)
+    if key not in _careful:
+        _careful[key] = careful(known, point, slo=context.slo)[0]
+    return _careful[key]
+
+
 def outcome(point: Point, context: Context, *, trained: Callable[[Context], Trained] = trained) -> Policy:
-    known, chosen = trained(context), OperatingPoint.of(point)
+    known = trained(context)
     return Sizer(
-        careful(known, chosen, slo=context.slo)[0] if context.foreign else chosen,
+        played_at(OperatingPoint.of(point), context, known),
         model=known.model,
         standing=known.standing_of(context.history.unique_ids),
         start=context.history.start,

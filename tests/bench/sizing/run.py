@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -179,12 +180,15 @@ def decisions(
     return decisions_table(outcome.trace, outcome.replayed, lead=row.lead_s // protocol.tick_s)
 
 
+def points_file(path: Path) -> dict[str, Any]:
+    """What a file of points says; nothing where there is none."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
 def operating_points(path: Path = POINTS) -> dict[str, dict[str, Point]]:
     """The committed points, by row and policy."""
-    if not path.exists():
-        return {}
-    said = json.loads(path.read_text(encoding="utf-8"))
-    return {row: {name: found["point"] for name, found in of.items()} for row, of in said["rows"].items()}
+    said = points_file(path).get("rows", {})
+    return {row: {name: found["point"] for name, found in of.items()} for row, of in said.items()}
 
 
 def tuned_on(protocol: ReplayProtocol) -> str:
@@ -196,7 +200,7 @@ def tuned_on(protocol: ReplayProtocol) -> str:
 
 def are_foreign(protocol: ReplayProtocol, path: Path = POINTS) -> bool:
     """Whether the committed points were found on anything but this protocol's VMs."""
-    return not path.exists() or json.loads(path.read_text(encoding="utf-8")).get("tuned_on") != tuned_on(protocol)
+    return points_file(path).get("tuned_on") != tuned_on(protocol)
 
 
 def point_of(entry: Entry, row: Row, points: dict[str, dict[str, Point]]) -> Point | None:

@@ -29,7 +29,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._replay.protocol im
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.score import Score
 
 from .policy import Entry, Point
-from .run import POINTS, Fleet, fleet, has, operating_points, read_table, run, scored, tuned_on
+from .run import POINTS, Fleet, fleet, has, operating_points, points_file, read_table, run, scored, tuned_on
 from .shipped import SHIPPED, shipped_text
 from .table import ROWS, Row, entries, spans
 
@@ -113,8 +113,7 @@ def main() -> None:
     if not protocol.tune_ids:
         sys.exit("The protocol has no VMs to tune on: the operating points that are there are used.")
     table = read_table(chosen.traces, protocol.trace)
-    there = json.loads(chosen.out.read_text(encoding="utf-8")) if chosen.out.exists() else {}
-    of = tuned_on(protocol)
+    there, of = points_file(chosen.out), tuned_on(protocol)
     said = there if there.get("tuned_on") == of else {"rows": {}, "tuned_on": of}  # one file, one fleet
     begin = time.process_time()
     fleets: dict[str, Fleet] = {}
@@ -127,7 +126,9 @@ def main() -> None:
             if not spans(entry, row) or not fnmatchcase(entry.name, chosen.policies):
                 continue
             clock = time.process_time()
-            known = [of[entry.name]["point"] for of in said["rows"].values() if entry.name in of]
+            known = [
+                of[entry.name]["point"] for of in {**there.get("rows", {}), **said["rows"]}.values() if entry.name in of
+            ]
             point, score = Tuner(entry, row, fleets[row.target], trials=chosen.trials, known=known).search()
             spent = time.process_time() - clock
             figures = {name: round(value, 4) for name, value in asdict(score).items() if name in KEPT}

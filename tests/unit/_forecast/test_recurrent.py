@@ -48,6 +48,7 @@ def test_the_same_input_and_seed_give_the_same_network(past, network, monkeypatc
     once, again, other = (fitted("network", past, seed=seed) for seed in (0, 0, 1))
     assert again == once
     assert again.digest == once.digest
+    assert len({one.weights for one in (once, other, network)}) == 3
     assert len({one.digest for one in (once, other, network)}) == 3
 
 

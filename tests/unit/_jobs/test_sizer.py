@@ -122,6 +122,12 @@ def test_prices_rise_until_a_fleet_keeps_the_service_level_in_its_own_past(train
     assert careful(trained, POINT, slo=Slo(unserved=0.0))[0].unserved == 16 * POINT.unserved
 
 
+def test_sizes_are_those_of_the_point_that_is_asked_about(trained):
+    cheap, dear = (trained.sized(point) for point in (POINT, replace(POINT, unserved=400.0)))
+    later = slice(trained.first + LEAD, None)
+    assert dear[:, later].mean() > 1.05 * cheap[:, later].mean()
+
+
 def test_too_short_a_past_is_refused():
     known = fleet()
     with pytest.raises(HeadroomError) as caught:

@@ -3,9 +3,9 @@
 """One pass of the guard over synthetic fleets: seconds from the start of its process to the plan stored.
 
 The telemetry table has a day of five-minute intervals, the last hour in files as a collection every five minutes leaves
-them, all of it unsorted; one VM in fifty is short of something. "wall" is what counts; "CPU" beside it tells how much
-of it was waiting for a busy machine. Each size runs in processes of its own, generating apart. Exits 1 when the largest
-fleet misses its target.
+them, before it as one every hour does, none of them compacted; one VM in fifty is short of something. "wall" is what
+counts; "CPU" beside it tells how much of it was waiting for a busy machine. Each size runs in processes of its own,
+generating apart. Exits 1 when the largest fleet misses its target.
 """
 
 from __future__ import annotations
@@ -89,7 +89,6 @@ def _fill_telemetry(scratch: Path, guests: list[Any], now: Any) -> None:
     """The last hour by intervals, of all metrics; before it, by hours, of those whose peaks are looked for."""
     import numpy as np
     import pyarrow as pa
-    from deltalake import write_deltalake
 
     from ansible_collections.headroom.fleet.plugins.module_utils._plan.signals import METRICS
     from ansible_collections.headroom.fleet.plugins.module_utils._records.series import (
@@ -97,17 +96,16 @@ def _fill_telemetry(scratch: Path, guests: list[Any], now: Any) -> None:
         MEMORY_USED_MIB,
         interval_schema,
     )
-    from ansible_collections.headroom.fleet.plugins.module_utils._store.delta import open_or_create, writer_properties
+    from ansible_collections.headroom.fleet.plugins.module_utils._store.series import SeriesStore
 
-    place = str(scratch / "telemetry")
-    open_or_create(place)
+    store = SeriesStore(str(scratch / "telemetry"))
     rng = np.random.default_rng(SEED)
     ids = pa.array([one.unique_id for one in guests], pa.string())
     has = {
         CPU_MILLICORES: np.array([one.vcpus * 400.0 for one in guests]),
         MEMORY_USED_MIB: np.array([float(one.memory_mib) for one in guests]),
     }
-    schema = interval_schema().append(pa.field("day", pa.date32(), nullable=False))
+    schema = interval_schema()
 
     def rows(metric: str, back: int) -> pa.Table:
         """One interval of one metric, so many intervals ago."""
@@ -122,7 +120,6 @@ def _fill_telemetry(scratch: Path, guests: list[Any], now: Any) -> None:
             "interval_s": pa.scalar(INTERVAL_S, pa.int32()),
             "samples": pa.scalar(30, pa.int32()),
             "coverage_ppm": pa.scalar(1_000_000, pa.int32()),
-            "day": pa.scalar(ds.date(), pa.date32()),
         }
         columns = {
             **{name: pa.repeat(one, len(ids)) for name, one in ones.items()},
@@ -131,13 +128,11 @@ def _fill_telemetry(scratch: Path, guests: list[Any], now: Any) -> None:
         }
         return pa.table([columns[name] for name in schema.names], schema=schema)
 
-    def write(tables: list[pa.Table]) -> None:
-        write_deltalake(place, pa.concat_tables(tables), mode="append", writer_properties=writer_properties())
-
     for hour in range(24, 1, -1):
-        write([rows(metric, back) for metric in has for back in range(hour * HOUR, (hour - 1) * HOUR, -1)])
+        backs = range(hour * HOUR, (hour - 1) * HOUR, -1)
+        store.merge(pa.concat_tables([rows(metric, back) for metric in has for back in backs]))
     for back in range(HOUR, 0, -1):
-        write([rows(metric, back) for metric in METRICS])
+        store.merge(pa.concat_tables([rows(metric, back) for metric in METRICS]))
 
 
 def measure(snapshot: str, scratch: Path, started: float) -> dict[str, Any]:

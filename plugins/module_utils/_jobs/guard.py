@@ -8,6 +8,7 @@ history, ways to act - is looked up for the VMs that gave a signal.
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from typing import TYPE_CHECKING, Optional
 
@@ -23,7 +24,7 @@ from .._records.lean import read_lean
 from .._records.series import CPU_MILLICORES, DAY_S, MEMORY_USED_MIB
 from .._records.vm import CPU_LIMIT_MILLICORES, MEMORY_MIB, VCPUS
 from .._store import references
-from .._store.dense import grids
+from .._store.dense import grids, largest
 from .actions import planned_actions
 from .context import Result
 from .plan import acts_of, missing_warning, opposed_warnings, read_policy, read_state, resolve_scope, summary
@@ -140,19 +141,15 @@ def _has(vms: Sequence[VM]) -> Mapping[str, Doubles]:
 
 def _peaks(context: Context, unique_ids: Sequence[str], *, interval_s: int) -> dict[tuple[str, str], float]:
     """The largest demand of the last day: the maximum of an interval where it is known, else its mean."""
-    with needs("numpy"):
-        import numpy as np
     metrics = sorted({demand.metric for demand in DEMANDS.values()})
     start, end = context.now - timedelta(seconds=DAY_S), context.now + timedelta(seconds=1)
     scan = context.series.scan(unique_ids, metrics=metrics, start=start, end=end, interval_s=interval_s)
-    peaks: dict[tuple[str, str], float] = {}
-    for grid in grids(scan):
-        use = np.where(np.isnan(grid.maximum), grid.mean, grid.maximum)
-        found = np.fmax.reduce(np.where(np.isfinite(use), use, np.nan), axis=1)
-        known = np.flatnonzero(~np.isnan(found))
-        names = [(grid.unique_ids[row], grid.metric) for row in known.tolist()]
-        peaks.update(zip(names, found[known].tolist()))
-    return peaks
+    return {
+        (unique_id, metric): peak
+        for metric, peaks in largest(scan).items()
+        for unique_id, peak in zip(scan.unique_ids, peaks.tolist())
+        if not math.isnan(peak)
+    }
 
 
 def _deaf(late: Late, policy: SizingPolicy) -> tuple[str, ...]:

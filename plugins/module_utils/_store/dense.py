@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from .._core.canonical import digest
 from .._core.needs import needs
@@ -101,6 +101,28 @@ def grids(scan: Scan, *, chunk_values: int = CHUNK_VALUES) -> Iterator[Grid]:
             yield grid
 
 
+def largest(scan: Scan) -> dict[str, Doubles]:
+    """Metric -> the largest value of each VM [V]: of an interval its maximum where it has one, else its mean.
+
+    NaN where there is none. Where every interval has its maximum, and nothing takes the place of rows, no more is read.
+    Raises ``store.unreachable``, and as ``grids`` does where rows have to be laid out.
+    """
+    with needs("numpy"):
+        import numpy as np
+    (place, groups), (_overlay, overlaid) = ((source.place, groups) for source, groups in scan.groups)
+    if scan.unique_ids and not overlaid.there:
+        table = _Table(scan.span, place, groups)
+        table.select(scan.unique_ids)
+        maxima = {metric: of for metric in scan.metrics if (of := table.maxima(metric)) is not None}
+        if len(maxima) == len(scan.metrics):
+            return maxima
+    found: dict[str, list[Doubles]] = {metric: [] for metric in scan.metrics}
+    for grid in grids(scan):
+        use = np.where(np.isnan(grid.maximum), grid.mean, grid.maximum)
+        found[grid.metric].append(np.fmax.reduce(np.where(np.isfinite(use), use, np.nan), axis=1, initial=np.nan))
+    return {metric: np.concatenate([np.empty(0), *parts]) for metric, parts in found.items()}
+
+
 class _Rows(NamedTuple):
     """Rows of one metric, as a file or a query has them."""
 
@@ -150,6 +172,23 @@ class _Table:
         if count < unknown.size:
             grid.maximum[unknown] = np.nan
         return grid
+
+    def maxima(self, metric: str) -> Optional[Doubles]:
+        """The largest maximum of each VM selected [V]; None where an interval of theirs has no maximum."""
+        with needs("numpy"):
+            import numpy as np
+        found = np.full(len(self._unique_ids), np.nan)
+        columns = ("unique_id", "ds", "maximum")
+        for table in self._groups.read(metric, self._unique_ids[0], self._unique_ids[-1], columns):
+            code, places = self._ids.of(table["unique_id"])
+            rows = np.flatnonzero(places[code] >= 0)
+            slots = self._span.slots_of(numbers(table["ds"])[rows])
+            rows = rows[(slots >= 0) & (slots < self._span.slots)]
+            values = numbers(table["maximum"])[rows]
+            if np.isnan(values).any():
+                return None
+            np.fmax.at(found, places[code[rows]], values)
+        return found
 
     def _put(self, grid: Grid, rows: _Rows, places: Integers) -> int:
         """Put rows in their places; how many have one. What is sorted by VM goes in blocks of one VM each."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
@@ -153,6 +154,7 @@ class Ids:
 
     def __init__(self, unique_ids: Sequence[str]) -> None:
         self._row_of = {unique_id: row for row, unique_id in enumerate(unique_ids)}
+        self._unique_ids = unique_ids
         self._known: dict[tuple[str, str, int], tuple[pa.Array, Integers]] = {}
 
     def of(self, column: Any) -> tuple[npt.NDArray[np.integer[Any]], Integers]:
@@ -166,6 +168,10 @@ class Ids:
         if pa.types.is_dictionary(column.type):
             return numbers(column.indices), self._places(column.dictionary.cast(pa.string()))
         return np.arange(len(column)), self._places(column.cast(pa.string()))
+
+    @cached_property
+    def _asked(self) -> pa.StringArray:
+        return _texts(self._unique_ids)
 
     def _places(self, ids: pa.Array) -> Integers:
         """Files of successive times have the same ids."""
@@ -183,7 +189,7 @@ class Ids:
         if len(ids) * FEW < len(self._row_of):  # not worth a table of all that are asked for
             places = np.array([self._row_of.get(unique_id, -1) for unique_id in ids.to_pylist()], dtype=np.int64)
         else:
-            found = pc.index_in(ids, value_set=_texts(list(self._row_of)))
+            found = pc.index_in(ids, value_set=self._asked)
             places = np.where(_valid(found), _plain(found), -1).astype(np.int64)
         self._known[key] = (ids, places)
         return places

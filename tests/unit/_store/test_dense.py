@@ -13,9 +13,9 @@ from deltalake import DeltaTable, write_deltalake
 
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
 from ansible_collections.headroom.fleet.plugins.module_utils._records.series import interval_schema
-from ansible_collections.headroom.fleet.plugins.module_utils._store import retention
+from ansible_collections.headroom.fleet.plugins.module_utils._store import dense, retention
 from ansible_collections.headroom.fleet.plugins.module_utils._store.delta import PARTITIONS, PROPERTIES
-from ansible_collections.headroom.fleet.plugins.module_utils._store.dense import GridsDigest, grids
+from ansible_collections.headroom.fleet.plugins.module_utils._store.dense import GridsDigest, grids, largest
 from ansible_collections.headroom.fleet.plugins.module_utils._store.series import SeriesStore
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -154,6 +154,33 @@ def test_a_table_in_which_rows_can_be_struck_out_is_asked_not_read(tmp_path):
     assert DeltaTable(tmp_path / "t").protocol().min_reader_version > 1
     store.merge(table([row for vm in VMS[:4] for row in rows(vm, range(50))]))
     same(store)
+
+
+def peaks(store, metrics):
+    """The largest values, from the rows that the store reads."""
+    return {
+        metric: np.fmax.reduce(np.where(np.isnan(maximum), mean, maximum), axis=1)
+        for metric, (mean, maximum) in expected(store, metrics=metrics).items()
+    }
+
+
+def test_the_largest_values_are_those_of_the_rows(store, tmp_path, monkeypatch):
+    both = SeriesStore(str(tmp_path / "t"), overlay_url=str(tmp_path / "o"))
+    both.merge(table([{**row, "maximum": 50.0} for row in rows(VMS[0], range(SLOTS))]))
+    for one in (store, both):
+        np.testing.assert_equal(largest(scan(one, metrics=(CPU, MEMORY))), peaks(one, (CPU, MEMORY)))
+    assert (peaks(both, [CPU])[CPU] != peaks(store, [CPU])[CPU]).any()
+
+    every = SeriesStore(str(tmp_path / "every"))
+    every.merge(table([{**row, "maximum": 3.0 + row["mean"]} for row in rows(VMS[1], range(-20, SLOTS + 20))]))
+    every.merge(table([{**row, "maximum": 2.0 + row["mean"]} for vm in VMS[2:] for row in rows(vm, range(9))]))
+    wanted = peaks(every, [CPU])
+    monkeypatch.setattr(dense, "grids", None)  # nothing has to be laid out
+    np.testing.assert_equal(largest(scan(every)), wanted)
+
+
+def test_where_there_is_no_vm_there_is_no_largest_value(store):
+    assert [len(of) for of in largest(scan(store, [], metrics=(CPU, MEMORY))).values()] == [0, 0]
 
 
 def test_where_there_is_no_table_nothing_is_known(tmp_path):

@@ -32,7 +32,7 @@ test: ## every check and test; GATES='lint unit' chooses
 test-kills: ## kill every step of the journal, every way, and look that nothing is half-done
 	@$(BOOTSTRAP) --for dev python -m pytest tests/kills $(ARGS)
 
-bench: ## what a plan costs; BENCH=forecast, guard, inventory, report, scale or telemetry; or TRACES= PROTOCOL= QUICK=1: how much would I save?
+bench: ## what a plan costs; BENCH=engines, forecast, guard, inventory, plan, recurrent, report, sampler, scale or telemetry; or TRACES= (BENCH=sizing) PROTOCOL= QUICK=1: how much would I save?
 	@$(BOOTSTRAP) python tests/bench/bench_$(BENCH).py $(if $(filter sizing,$(BENCH)),$(REPLAY) $(if $(QUICK),--quick)) $(ARGS)
 
 tune: ## find the operating points of the sizing policies: TRACES=, PROTOCOL=; takes an hour

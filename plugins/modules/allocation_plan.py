@@ -11,8 +11,8 @@ version_added: 0.1.0
 description:
   - Decides for every VM in scope whether it grows, shrinks or stays, and why, and stores the decisions and actions as
     a plan.
-  - Where a model of outcomes speaks for a VM, its limit goes to the cheapest size, and its sizes to the larger of the
-    cheapest and what the upper bound of demand takes.
+  - Where a model of outcomes speaks for a VM, its elastic limit goes to the cheapest size; its sizes and a careful
+    limit have at least what the upper bound of demand takes.
   - Holds earlier forecasts against what came since, which is the scorecard. For a VM whose forecasts did badly over the
     last 28 days it only recommends; the decision says so with the code V(demoted).
   - VMs outside of the scope count for capacity and are not acted on.
@@ -111,7 +111,7 @@ actions:
       description: V(grow) or V(shrink).
       type: str
     resource:
-      description: V(vcpus) or V(memory_mib).
+      description: V(vcpus), V(memory_mib) or V(cpu_limit_millicores).
       type: str
     before:
       description: Size before.

@@ -18,7 +18,8 @@ options:
       - Taken from the variable C(headroom_snapshot).
     type: str
   stale_days:
-    description: Age in days of the newest telemetry learnt from, above which a model may not speak.
+    description: Age in days of the newest telemetry learnt from, above which this calls a model stale. Forecasts
+      always refuse one above 35.
     type: int
     default: 35
 attributes:

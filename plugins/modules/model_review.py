@@ -40,11 +40,13 @@ options:
     type: int
     default: 200
   share_percent:
-    description: For how many of the VMs, in percent, the next model speaks while it is on trial.
+    description: For how many of the VMs, in percent, the next model speaks while it is on trial; for thirty at the
+      least, or all there are.
     type: int
     default: 10
   stale_days:
-    description: Age in days of the newest telemetry learnt from, above which a model may not speak.
+    description: Age in days of the newest telemetry learnt from, above which this calls a model stale. Forecasts
+      always refuse one above 35.
     type: int
     default: 35
 attributes:

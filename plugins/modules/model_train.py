@@ -94,8 +94,8 @@ options:
     type: int
     default: 7
   share_percent:
-    description: For how many of the VMs, in percent, the model speaks while it is on trial. They are chosen by a hash
-      of their identifier and the model's digest.
+    description: For how many of the VMs, in percent, the model speaks while it is on trial; for thirty at the least, or
+      all there are. They are chosen by a hash of their identifier and the model's digest.
     type: int
     default: 10
   operating_point:

@@ -183,7 +183,10 @@ def test_old_telemetry_says_nothing_and_silence_is_told(passes: Passes) -> None:
     passes.write("e/u1", "memory_used_mib", 1024.0, ago_s=3600)
     found = passes.guard()
     assert found.values["actions"] == []
-    assert found.warnings == ("No VM has telemetry of the last 15 minutes: nobody knows what is short.",)
+    (silence,) = found.warnings
+    assert "telemetry of an interval that began in the last 15 minutes" in silence
+    passes.write("e/u1", "memory_used_mib", 1024.0, ago_s=900)  # it is read, but began too long ago
+    assert passes.guard().warnings == (silence,)
     passes.write("e/u1", "memory_used_mib", 300.0)
     assert passes.guard().warnings == ()
 

@@ -30,6 +30,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._records.model impo
 from ansible_collections.headroom.fleet.plugins.module_utils._records.series import CPU_MILLICORES, interval_schema
 from ansible_collections.headroom.fleet.plugins.module_utils._records.snapshot import Snapshot
 from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import VM
+from ansible_collections.headroom.fleet.plugins.module_utils._replay.trace import Trace
 from ansible_collections.headroom.fleet.plugins.module_utils._store import audit, models
 from ansible_collections.headroom.fleet.plugins.module_utils._store.db import Database
 from ansible_collections.headroom.fleet.plugins.module_utils._store.series import SeriesStore
@@ -109,12 +110,12 @@ class Site:
         with self.context().database.transaction() as connection:
             return {version.model: version.status for version in models.of(connection, self.key)}
 
-    def put(self, model: Model, *, status: str, days: float) -> str:
+    def put(self, model: Model, *, status: str, days: float, share_ppm: int = 0) -> str:
         """Register a model that was made by hand."""
         context = self.context(days)
         name = context.artifacts.put(model)
         at_ms = round(context.now.timestamp() * 1000)
-        version = Version(self.key, name, status, 0, made_ms=at_ms, since_ms=at_ms, reason="a test")
+        version = Version(self.key, name, status, share_ppm, made_ms=at_ms, since_ms=at_ms, reason="a test")
         with context.database.transaction() as connection:
             models.put(context.database, connection, version, run_id="test", who="ann")
         return name
@@ -238,10 +239,61 @@ def test_of_two_controllers_that_train_at_once_the_first_counts(
     assert (done.changed, len(site.versions())) == (False, 2)
 
 
-def test_a_trial_that_comes_to_nothing_is_told(site: Site) -> None:
-    done = site.review(3, replace(TERMS, least_vms=100, most_vms=100))
+def header_of(site: Site, trained: tuple[Path, Result]) -> Model:
+    return load(site.context().artifacts, first(trained)["model"], now=NOW).header
+
+
+def test_a_trial_that_comes_to_nothing_is_told(trained: tuple[Path, Result], site: Site) -> None:
+    site.put(header_of(site, trained), status="canary", days=0, share_ppm=100_000)
+    done = site.review(3, replace(TERMS, least_vms=20))
     assert not done.changed
-    assert "still on trial: 3 days of 22 VMs are too few: it takes 1 of 100" in done.warnings[0]
+    assert "VMs are too few: it takes 1 of 20" in done.warnings[0]
+
+
+def test_where_all_vms_are_on_trial_nobody_waits_for_more(site: Site) -> None:
+    assert site.review(3, replace(TERMS, least_vms=100, most_vms=100)).changed
+    assert set(site.versions().values()) == {"current"}
+
+
+def test_a_canary_is_not_compared_with_a_model_for_another_use(trained: tuple[Path, Result], site: Site) -> None:
+    other = replace(header_of(site, trained), interval_s=600, seed=9)
+    name = site.put(other, status="current", days=0)
+    (told,) = site.review(3).values["reviewed"]
+    assert site.versions() == {first(trained)["model"]: "current", name: "retired"}
+    (alone,) = Site(trained[0]).review(3, check=True).values["reviewed"]
+    assert told["verdict"] == alone["verdict"]  # both by what its training expects
+
+
+@pytest.mark.parametrize(
+    ("change", "due"),
+    [({}, False), ({"series_interval_s": 600}, True), ({"target": "mean"}, True), ({"every_s": 7200}, True)],
+)
+def test_a_model_for_another_use_is_due(site: Site, change: dict[str, Any], due: bool) -> None:
+    context = site.context(1)
+    with context.database.transaction() as connection:
+        known = models.of(connection, KEY)
+    assert train_job._due(context, known, replace(COURSE, **change)) is due
+
+
+def test_use_at_a_limit_is_taken_for_less_than_was_demanded(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    learnt: list[Trace] = []
+
+    def seen(past: Trace, *_arguments: object, **_options: object) -> None:
+        learnt.append(past)
+        raise HeadroomError("forecast.untrained", "That is all that was wanted.")
+
+    monkeypatch.setattr(train_job, "train_sizer", seen)
+    fields = {"live.cpu_limit_millicores": 500, "config.cpu_limit_millicores": 500}
+    vms = [replace(vm(name), fields=fields) for name in NAMES]
+    limited = site.context().artifacts.put(Snapshot(format_utc(NOW), ("fake",), (), tuple(vms)))
+    course = replace(COURSE, due_days=0)
+    for snapshot in (site.snapshot(), limited):
+        site.train(course=course, snapshot=snapshot)
+    free, held = (past.demand for past in learnt)
+    at_limit = (free >= 0.985 * 0.5) & (free <= 1.2 * 0.5)
+    assert at_limit.any()
+    np.testing.assert_allclose(held[at_limit], 1.15 * free[at_limit])
+    np.testing.assert_array_equal(held[free < 0.98 * 0.5], free[free < 0.98 * 0.5])
 
 
 def test_a_model_that_starves_its_vms_is_rolled_back_and_the_current_one_stays(
@@ -328,7 +380,8 @@ def test_a_young_fleet_is_told_and_is_no_failure(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"course": Course(lead_s=100)}, {"course": Course(target="median")}, {"course": Course(share_percent=0)},
+        {"course": Course(lead_s=100)}, {"course": Course(series_interval_s=7200, lead_s=7200, every_s=7200)},
+        {"course": Course(target="median")}, {"course": Course(share_percent=0)},
         {"metrics": []}, {"metrics": ["disk_read_iops"]}, {"point": {"sump": 1}}, {"point": {"jump": "high"}},
     ],
 )  # fmt: skip
@@ -358,5 +411,5 @@ def test_the_playbook_reviews_and_trains_and_a_rehearsal_leaves_nothing(tmp_path
     database.close()
     assert [version.key for version in versions] == [KEY, Key("quantile", CPU_MILLICORES, 0)]
     for version in versions:
-        assert (version.status, version.share_ppm) == ("canary", 100_000)
+        assert (version.status, version.share_ppm) == ("canary", 10**6)  # of a small fleet all
         assert version.model in done.stdout

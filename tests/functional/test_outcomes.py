@@ -123,7 +123,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 @pytest.fixture(scope="module")
 def told(site: Site) -> dict[str, Told]:
     """In order: a training, a cycle, and a cycle on the same telemetry and clock."""
-    options = {"train_metrics": [CPU_MILLICORES], "train_share_percent": 100, "train_quantiles": []}
+    options = {"train_metrics": [CPU_MILLICORES], "train_quantiles": []}
     found = {"train": site.play("train", **options)}
     now = format_utc(utc_now())
     found["run"] = site.play("cycle", headroom_now=now)

@@ -25,9 +25,9 @@ def test_the_command_names_what_there_is(name: str) -> None:
     playbooks = re.findall(r"ansible-playbook headroom\.fleet\.(\w+)", text)
     assert playbooks
     assert all((CHECKOUT / f"playbooks/{playbook}.yml").exists() for playbook in playbooks)
-    defaults = (CHECKOUT / "roles/report/defaults/main.yml").read_text(encoding="utf-8")
+    specs = "".join(path.read_text(encoding="utf-8") for path in CHECKOUT.glob("roles/*/meta/argument_specs.yml"))
     for variable in re.findall(r"-e (\w+)=", text):
-        assert f"\n{variable}:" in defaults
+        assert f"\n      {variable}:\n" in specs
 
 
 def test_the_timers_and_the_services_are_understood(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ PROMOTE, ROLL_BACK, WAIT = "promote", "roll_back", "wait"
 # Standard errors by which a model has to be worse to go at once (of those that are as good one in a hundred goes by
 # chance), and to be kept waiting.
 CERTAIN, LIKELY = 2.33, 1.0
+TRIAL_VMS = 30  # on trial at the least, where a fleet has so many: fewer are not judged by, and some are silent
 LEAST_DAYS = 1  # of a trial before anything is concluded: a day has every hour
 PATIENCE = 3  # times the days of a trial after which a model that was not shown to be as good goes
 # What is held and cost, and by how much a model may be worse: what is less matters to nobody.
@@ -110,6 +111,11 @@ def on_trial(unique_id: str, model: str, share_ppm: int) -> bool:
     """Whether a canary of this digest and share speaks for a VM: always the same ones, and others for each model."""
     drawn = hashlib.sha256(f"{model} {unique_id}".encode()).digest()[:8]
     return int.from_bytes(drawn, "big") * PPM < share_ppm << 64
+
+
+def trial_share(percent: int, vms: int) -> int:
+    """Share in ppm of a fleet that a new model is to speak for: what is asked, and in a small fleet more."""
+    return min(PPM, max(percent * PPM_PER_PERCENT, -(-TRIAL_VMS * PPM // max(vms, 1))))
 
 
 def speakers(unique_ids: Sequence[str], versions: Sequence[Version]) -> list[str]:

@@ -31,6 +31,7 @@ from .plan import acts_of, missing_warning, opposed_warnings, read_policy, read_
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
 
     import numpy as np
     import numpy.typing as npt
@@ -86,7 +87,12 @@ def guard(
         last = references.get(connection, name)
     before = acts_of(planned_actions(context, last)) if last else []
     changed = any(act not in before for act in acts_of(made.actions))
-    warnings = (*made.warnings, *missing_warning(missing), *opposed_warnings(context, made), *_deaf(late, policy))
+    warnings = (
+        *made.warnings,
+        *missing_warning(missing),
+        *opposed_warnings(context, made),
+        *_deaf(late, policy, now=context.now),
+    )
     context.artifacts.put_bytes(text)
     digest = context.artifacts.put(made)
     with context.database.transaction() as connection:
@@ -152,12 +158,14 @@ def _peaks(context: Context, unique_ids: Sequence[str], *, interval_s: int) -> d
     }
 
 
-def _deaf(late: Late, policy: SizingPolicy) -> tuple[str, ...]:
+def _deaf(late: Late, policy: SizingPolicy, *, now: datetime) -> tuple[str, ...]:
     """A guard that hears nothing must not pass for one that has nothing to say."""
     with needs("numpy"):
         import numpy as np
-    heard = sum(int(np.count_nonzero(~np.isnan(late.mean[metric]))) for metric in (CPU_MILLICORES, MEMORY_USED_MIB))
-    if heard:
-        return ()
     minutes = policy.most("guard.freshness_minutes")
-    return (f"No VM has telemetry of the last {minutes:g} minutes: nobody knows what is short.",)
+    since_ms = (now - timedelta(minutes=minutes)).timestamp() * MS_PER_S
+    for metric in (CPU_MILLICORES, MEMORY_USED_MIB):
+        if (~np.isnan(late.mean[metric]) & (late.start_ms[metric] >= since_ms)).any():
+            return ()
+    since = f"began in the last {minutes:g} minutes (guard.freshness_minutes)"
+    return (f"No VM has telemetry of an interval that {since}: nobody knows what is short.",)

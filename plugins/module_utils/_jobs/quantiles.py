@@ -20,19 +20,16 @@ from .._forecast.grid import level_of
 from .._forecast.quantile_engine import predict
 from .._forecast.quantile_features import Clock, unfit
 from .._forecast.quantile_model import origins
-from .._forecast.realised import Frame
 from .._forecast.recurrent import HIDDEN, NAME, READ_CYCLES, Network
 from .._forecast.scores import pinball
 from .._forecast.select import Shape, attempt, select
 from .._forecast.tree_text import essential
 from .._records.model import Day
 from .._records.series import CPU_MILLICORES, MEMORY_USED_MIB
-from .._replay.loop import seen_under
 from .loss import Loss
 from .models import libraries, numpy_here
 from .recorded import MEASURES
 from .sizer_training import side_of
-from .sizes import US_PER_S, acts_between, sizes_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,9 +38,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from .._forecast.quantile_engine import Quantiles
-    from .._records.vm import VM
     from .._replay.trace import Trace
-    from .context import Context
 
     Floats = npt.NDArray[np.float32]
     Doubles = npt.NDArray[np.float64]
@@ -88,23 +83,6 @@ def past_of(trace: Trace, metric: str) -> Floats:
     with needs("numpy"):
         import numpy as np
     return np.asarray(trace.demand * MEASURES[metric].unit, dtype=np.float32)
-
-
-def lesson_of(context: Context, trace: Trace, vms: Sequence[VM], *, metric: str) -> Lesson:
-    """Say what of a trace is a lower bound."""
-    with needs("numpy"):
-        import numpy as np
-    of = {vm.unique_id: vm for vm in vms}
-    start_us = round(trace.start.timestamp() * US_PER_S)
-    frame = Frame(trace.unique_ids, metric, start_us, trace.step_s, trace.steps)
-    mine, measure = [of[one] for one in trace.unique_ids], MEASURES[metric]
-    acts = acts_between(
-        context, resource=measure.resource, since_us=start_us, until_us=start_us + trace.steps * frame.step_us
-    )
-    sizes = sizes_by(acts, mine, frame=frame, resource=measure.resource) / measure.unit
-    with np.errstate(invalid="ignore"):
-        _seen, censored = seen_under(sizes, trace.demand, trace.capacity)
-    return Lesson(trace, metric, censored)
 
 
 def learnt(lesson: Lesson, course: Teaching) -> Quantiles:

@@ -16,7 +16,7 @@ from .._core.canonical import digest
 from .._core.clock import EPOCH
 from .._core.errors import HeadroomError
 from .._core.needs import needs
-from .._core.units import PPM, PPM_PER_PERCENT
+from .._core.units import PPM
 from .._forecast.features import PAST_DAYS
 from .._forecast.model_life import (
     LEAST_DAYS,
@@ -29,6 +29,7 @@ from .._forecast.model_life import (
     judge,
     of_status,
     on_trial,
+    trial_share,
 )
 from .._forecast.quantile_features import Clock
 from .._records.model import CANARY, CURRENT, QUANTILE, Version
@@ -104,7 +105,7 @@ def review(context: Context, terms: Terms, *, snapshot: str) -> Result:
             changes = advanced(
                 fresh,
                 verdict if stands else None,
-                share_ppm=terms.share_percent * PPM_PER_PERCENT,
+                share_ppm=trial_share(terms.share_percent, len(vms)),
                 now_ms=now_ms,
             )
             for version in changes:
@@ -168,13 +169,17 @@ def _verdict(
         return Verdict(ROLL_BACK, refused)
     some = [vm for vm in vms if on_trial(vm.unique_id, canary.model, canary.share_ppm)][: terms.most_vms]
     trial = _trial(context, some, canary, model, current)
-    return judge(trial, days=terms.canary_days, least_vms=terms.least_vms)
+    least_vms = terms.least_vms
+    if canary.share_ppm == PPM:  # there are no more VMs to wait for; some never have telemetry
+        least_vms = min(least_vms, -(-len(some) // 2))
+    return judge(trial, days=terms.canary_days, least_vms=least_vms)
 
 
 def _trial(context: Context, vms: Sequence[VM], canary: Version, model: Model, current: Optional[Model]) -> Trial:
     """The canary against the current model on the same VMs; where there is none, against what its training expects.
 
-    A model of quantiles is then held against what is forecast without any.
+    So it is where the current one is for another use, of which this telemetry says nothing. A model of quantiles is
+    then held against what is forecast without any.
     """
     with needs("numpy"):
         import numpy as np
@@ -185,7 +190,7 @@ def _trial(context: Context, vms: Sequence[VM], canary: Version, model: Model, c
         return Trial(purpose, days, nothing, nothing, nothing, nothing)
     trace = _trace(context, vms, model, since=since, days=days)
     held, cost = _fared(trace, model).by_vm()
-    if current is not None:
+    if current is not None and _use_of(current) == _use_of(model):
         return Trial(purpose, days, held, cost, *_fared(trace, current).by_vm())
     if isinstance(model, LoadedQuantiles):  # it has to better what speaks without any
         return Trial(purpose, days, held, cost, *_fared(trace, model, trained=False).by_vm())
@@ -195,6 +200,11 @@ def _trial(context: Context, vms: Sequence[VM], canary: Version, model: Model, c
         for of in ([day.held_ppm for day in expected], [day.cost_ppm for day in expected])
     ]
     return Trial(purpose, days, held, cost, *reference)
+
+
+def _use_of(model: Model) -> tuple[int, str, int]:
+    """What it is asked about, and when."""
+    return model.header.interval_s, model.header.target, model.header.every_s
 
 
 def _drift(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Doubles = npt.NDArray[np.float64]
+    Flags = npt.NDArray[np.bool_]
     Integers = npt.NDArray[np.int64]
 
 FREE_MOMENTS = 100  # learnt from by each of the first models
@@ -93,6 +94,14 @@ class Trained:
             mine = self.past.only([self.past.unique_ids[row] for row in half.rows.tolist()])
             allocation[half.rows], _left = _sized(mine, point, half.model, first=self.first, every=self.every)
         return allocation
+
+
+def freed(past: Trace, held: Flags) -> Trace:
+    """The same with what demand is taken for where it was seen at a size that held it back, ``held`` [V, T]."""
+    with needs("numpy"):
+        import numpy as np
+    more = np.minimum(past.demand * LEARNT_WITH.beyond, np.maximum(past.capacity, past.demand))
+    return replace(past, demand=np.where(held, more, past.demand))
 
 
 def careful(trained: Trained, point: OperatingPoint, *, slo: Slo = DEFAULT_SLO) -> tuple[OperatingPoint, Doubles]:

@@ -13,24 +13,27 @@ from .._core.clock import parse_utc
 from .._core.errors import HeadroomError
 from .._core.needs import needs
 from .._core.units import MILLICORES_PER_VCPU
-from .._forecast.realised import Point, sizes_along
+from .._forecast.realised import Frame, Point, sizes_along
 from .._records.codec import decode_artifact
 from .._records.receipt import DONE, REVERTED
 from .._records.snapshot import Snapshot
 from .._records.vm import CPU_LIMIT_MILLICORES, MEMORY_MIB, VCPUS
+from .._replay.loop import seen_under
 from .._store import journal
 from .actions import planned_actions
+from .recorded import MEASURES
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from .._forecast.realised import Frame
     from .._records.action import Action
     from .._records.vm import VM
+    from .._replay.trace import Trace
     from .context import Context
 
     Doubles = npt.NDArray[np.float64]
+    Flags = npt.NDArray[np.bool_]
 
 # Resource -> what bounds the use of it, each with how much of the metric one unit is: a VM has the least of them.
 BOUNDS = {VCPUS: {VCPUS: MILLICORES_PER_VCPU, CPU_LIMIT_MILLICORES: 1}, MEMORY_MIB: {MEMORY_MIB: 1}}
@@ -116,6 +119,22 @@ def sizes_by(acts: Acts, vms: Sequence[VM], *, frame: Frame, resource: str) -> D
                 sizes[(starts + frame.step_us > point.from_us) & (starts < point.to_us)] = np.nan
             least[row] = np.minimum(least[row], sizes)
     return least
+
+
+def held_back(context: Context, trace: Trace, vms: Sequence[VM], *, metric: str) -> Flags:
+    """Where [V, T] the demand of a trace was seen at the size that its VM had: there may have been more."""
+    with needs("numpy"):
+        import numpy as np
+    of = {vm.unique_id: vm for vm in vms}
+    start_us = round(trace.start.timestamp() * US_PER_S)
+    frame = Frame(trace.unique_ids, metric, start_us, trace.step_s, trace.steps)
+    mine, measure = [of[one] for one in trace.unique_ids], MEASURES[metric]
+    acts = acts_between(
+        context, resource=measure.resource, since_us=start_us, until_us=start_us + trace.steps * frame.step_us
+    )
+    sizes = sizes_by(acts, mine, frame=frame, resource=measure.resource) / measure.unit
+    with np.errstate(invalid="ignore"):
+        return seen_under(sizes, trace.demand, trace.capacity)[1]
 
 
 def _span(action: Action, per_unit: int) -> tuple[float, float]:

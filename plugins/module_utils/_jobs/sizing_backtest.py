@@ -43,7 +43,8 @@ from .models import decimals, libraries, load, wanted_here
 from .points import AT_ONCE, WHOLE, shipped
 from .report import write_file
 from .sizer import Sizer, Standing
-from .sizer_training import LEARNT_WITH, careful, train_sizer
+from .sizer_training import LEARNT_WITH, careful, freed, train_sizer
+from .sizes import held_back
 from .sizing_case import Asked, Case, decimal, figures_told, lay, policy_score, read_past, unit_of
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ class _Backtest:
         case = lay(past, asked, metric=self._metric, every_s=every_s, rules=rules, model=header)
         trace, began = case.trace, case.moment(case.first)
         days = (case.last - case.first) * trace.step_s / DAY_S
-        outcomes, point, standing = self._learnt(case)
+        outcomes, point, standing = self._learnt(case, vms)
         self._tell(f"replaying {days:.1f} days of {len(case.chosen.unique_ids)} VMs")
 
         def sizer() -> Sizer:
@@ -237,7 +238,7 @@ class _Backtest:
             decided=decisions.num_rows,
         )
 
-    def _learnt(self, case: Case) -> tuple[OutcomeModel, OperatingPoint, Standing]:
+    def _learnt(self, case: Case, vms: Sequence[VM]) -> tuple[OutcomeModel, OperatingPoint, Standing]:
         """The model that was given, or one trained on every VM that was there before the window."""
         with needs("numpy"):
             import numpy as np
@@ -248,7 +249,8 @@ class _Backtest:
         there = np.any(~np.isnan(past.capacity), axis=1)
         past = past.only([name for name, is_there in zip(past.unique_ids, there.tolist()) if is_there])
         self._tell(f"training on {case.first * past.step_s / DAY_S:.1f} days of {len(past.unique_ids)} VMs")
-        trained = train_sizer(past, LEARNT_WITH, lead=case.lead, every=case.every, seed=self._asked.seed)
+        held = held_back(self._context, past, vms, metric=self._metric)
+        trained = train_sizer(freed(past, held), LEARNT_WITH, lead=case.lead, every=case.every, seed=self._asked.seed)
         point = shipped(self._metric, self._asked.lead_s, follows=WHOLE if case.whole else AT_ONCE)
         self._tell("finding prices that keep the service level in that past")
         return trained.model, careful(trained, point, slo=case.protocol.slo4)[0], trained.standing_of(ids)

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Optional
 from .._core.canonical import digest
 from .._core.clock import format_utc, parse_utc
 from .._core.errors import HeadroomError
-from .._core.units import PPM_PER_PERCENT
-from .._forecast.features import VERSION
-from .._forecast.model_life import advanced, refuse
+from .._forecast.features import HOUR_S, VERSION
+from .._forecast.model_life import advanced, refuse, trial_share
 from .._forecast.outcome_model import ROUNDS, TREES
 from .._forecast.request import ascending
 from .._forecast.tree_text import essential
@@ -38,19 +37,25 @@ from .context import Result
 from .loss import realised_loss
 from .models import decimals, libraries, wanted_here, wrong_share
 from .points import replaced, shipped
-from .quantiles import TRAINERS, Teaching, expected, learnt, lesson_of, libraries_of, parameters_of, parts_of
+from .quantiles import TRAINERS, Lesson, Teaching, expected, learnt, libraries_of, parameters_of, parts_of
 from .quantiles import TREES as QUANTILE_TREES
 from .recorded import known_part, newest_end, read_recorded
 from .sizer import OperatingPoint
-from .sizer_training import LEARNT_WITH, SERVICE, careful, train_sizer
+from .sizer_training import LEARNT_WITH, SERVICE, careful, freed, train_sizer
+from .sizes import held_back
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
 
     from .._records.vm import VM
     from .._replay.trace import Trace
     from .context import Context
     from .recorded import Recorded
+
+    Flags = npt.NDArray[np.bool_]
 
 UNTRAINED = ("forecast.untrained", "forecast.model")  # a young or small fleet is no failure of a schedule
 _NOTHING: dict[str, Any] = {"model": "", "status": "", "vms": 0, "rows": 0, "start": "", "end": "", "rejected": {}}
@@ -88,8 +93,8 @@ class Course:
             (self.minute not in (None, *range(60)), f"An hour has no minute {self.minute}."),
             (self.target not in TARGETS, f"The target {self.target!r} is none of {', '.join(TARGETS)}."),
             (
-                self.series_interval_s < 1 or DAY_S % interval_s != 0,
-                f"An interval of {self.series_interval_s} s does not divide the day.",
+                self.series_interval_s < 1 or HOUR_S % interval_s != 0,
+                f"An interval of {self.series_interval_s} s does not divide the hour.",
             ),
             (
                 self.lead_s < 0 or self.lead_s % interval_s != 0,
@@ -143,7 +148,7 @@ def train(
         key = Key(course.purpose, metric, course.lead_s if course.purpose == OUTCOME else 0)
         with context.database.transaction() as connection:
             known = models.of(connection, key)
-        if not _due(context, known, due_days=course.due_days):
+        if not _due(context, known, course):
             trained[metric] = {**_NOTHING, "reason": f"none is due: the newest is less than {course.due_days} days old"}
             continue
         found, rows_digest = _past(context, course, some, metric=metric)
@@ -158,7 +163,7 @@ def train(
             warnings.append(f"No model was trained for {metric}. {error.message} {error.advice}")
             continue
         name = context.artifacts.put(header)
-        version, new = _registered(context, key, name, course, known=known)
+        version, new = _registered(context, key, name, course, known=known, vms=len(vms))
         changed |= new
         if version.model != name:
             trained[metric] = {**_NOTHING, "reason": f"another controller trained {version.model} meanwhile"}
@@ -206,7 +211,8 @@ def _trained(
     if course.purpose == QUANTILE:
         made = _of_quantiles(context, course, past, vms, metric)
     else:
-        made = _of_outcomes(course, past, point, care=care)
+        held = held_back(context, past, vms, metric=metric)
+        made = _of_outcomes(course, past, held, point, care=care)
     return Model(
         purpose=course.purpose,
         metric=metric,
@@ -246,9 +252,9 @@ class _Made:
     expected: tuple[Day, ...]
 
 
-def _of_outcomes(course: Course, past: Trace, point: OperatingPoint, *, care: bool) -> _Made:
+def _of_outcomes(course: Course, past: Trace, held: Flags, point: OperatingPoint, *, care: bool) -> _Made:
     lead, every = (of // past.step_s for of in (course.lead_s, course.every_s))
-    done = train_sizer(past, LEARNT_WITH, lead=lead, every=every, seed=course.seed)
+    done = train_sizer(freed(past, held), LEARNT_WITH, lead=lead, every=every, seed=course.seed)
     point, allocation = careful(done, point) if care else (point, done.sized(point))
     loss = realised_loss(past, allocation, point, first=done.first)
     return _Made(
@@ -266,7 +272,7 @@ def _of_outcomes(course: Course, past: Trace, point: OperatingPoint, *, care: bo
 
 
 def _of_quantiles(context: Context, course: Course, past: Trace, vms: Sequence[VM], metric: str) -> _Made:
-    lesson = lesson_of(context, past, vms, metric=metric)
+    lesson = Lesson(past, metric, held_back(context, past, vms, metric=metric))
     teaching = Teaching(course.quantiles, course.minute, course.seed, course.engine)
     model = learnt(lesson, teaching)
     return _Made(
@@ -284,12 +290,12 @@ def _of_quantiles(context: Context, course: Course, past: Trace, vms: Sequence[V
 
 
 def _registered(
-    context: Context, key: Key, name: str, course: Course, *, known: Sequence[Version]
+    context: Context, key: Key, name: str, course: Course, *, known: Sequence[Version], vms: int
 ) -> tuple[Version, bool]:
     """Put a model among the versions, and on trial where nobody is; where it, or one not ``known``, is there: that."""
     now_ms = round(context.now.timestamp() * 1000)
     fresh = Version(key, name, CANDIDATE, 0, made_ms=now_ms, since_ms=now_ms, reason="trained")
-    share_ppm = course.share_percent * PPM_PER_PERCENT
+    share_ppm = trial_share(course.share_percent, vms)
     with context.database.transaction() as connection:
         there = {version.model: version for version in models.of(connection, key)}
         quicker = there.keys() - {version.model for version in known}
@@ -301,26 +307,38 @@ def _registered(
     return next(version for version in reversed(steps) if version.model == name), True
 
 
-def _due(context: Context, known: Sequence[Version], *, due_days: int) -> bool:
-    """Whether the newest version is that old, or would be refused by now for more than its age.
+def _due(context: Context, known: Sequence[Version], course: Course) -> bool:
+    """Whether the newest version is that old, is for another use, or would be refused by now for more than its age.
 
-    One that was rolled back counts by its age alone: what it was learnt from has not changed much since.
+    One that was rolled back counts by its age and use alone: what it was learnt from has not changed much since.
     """
     if not known:
         return True
     newest = known[0]
-    if context.now.timestamp() * 1000 - newest.made_ms >= due_days * DAY_S * 1000:
+    if context.now.timestamp() * 1000 - newest.made_ms >= course.due_days * DAY_S * 1000:
         return True
-    if newest.status == ROLLED_BACK:
-        return False
     try:
         header = read_model(context.artifacts.get_bytes(newest.model))
+        if _is_for_another_use(header, course):
+            return True
+        if newest.status == ROLLED_BACK:
+            return False
         refuse(header, wanted_here(header), now=parse_utc(header.end))
     except HeadroomError as error:
         if error.code.startswith("store."):
             raise
         return True
     return False
+
+
+def _is_for_another_use(header: Model, course: Course) -> bool:
+    """Whether a forecast as the course wants it would refuse the model."""
+    if (header.interval_s, header.target) != (course.series_interval_s, course.target):
+        return True
+    if course.purpose == OUTCOME:
+        return header.every_s != course.every_s
+    said = (header.parameters.get("engine", QUANTILE_TREES), header.parameters["levels"])
+    return said != (course.engine, " ".join(course.quantiles))
 
 
 def _bad(why: str) -> HeadroomError:

@@ -27,6 +27,7 @@ from .constraints import (
 )
 from .layers import Layer, brought_down, limit_layer, size_layer
 from .order import Proposal
+from .signals import OOM
 from .state import PlanState
 from .target import DEMANDS, Wanted
 
@@ -96,9 +97,10 @@ class Judge:
             return why
         scored = LIMITS[resource].size if resource in LIMITS else resource  # both go by the same forecasts
         demoted = self.state.demoted.get((vm.unique_id, scored), "")
-        held = against_hold_time(vm, resource, direction, settings=settings, state=self.state, now=self.now)
-        if held is not None:
-            return held
+        if all(one.code != OOM for one in wanted.signals):  # what was killed for want of memory cannot wait for it
+            held = against_hold_time(vm, resource, direction, settings=settings, state=self.state, now=self.now)
+            if held is not None:
+                return held
         goal = step_goal(size, wanted.size, direction=direction, granule=granule, sizing=sizing)
         goal = goal if layer.above is None else min(goal, layer.above)
         landing = choose(vm, resource, direction, goal=goal)

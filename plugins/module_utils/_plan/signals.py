@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     Integers = npt.NDArray[np.int64]
 
 
+OOM = "oom"  # code of the signal that brooks no delay
+
+
 @dataclass(frozen=True)
 class Signal:
     """One metric of one layer, and from where on it is a want."""
@@ -73,7 +76,7 @@ SIGNALS = (
     Signal(
         "saturated", VCPUS, CPU_MILLICORES, "saturated_percent", "it used {share} of its vCPUs", share=True, peak=True
     ),
-    _of_pressure("oom", MEMORY_OOM_KILLS_PER_S, ""),
+    _of_pressure(OOM, MEMORY_OOM_KILLS_PER_S, ""),
     Signal(
         "saturated", MEMORY_MIB, MEMORY_USED_MIB, "memory_used_percent",
         "it used {share} of its memory, and could give none of it back", share=True, peak=True,

@@ -8,8 +8,8 @@ the most it shrinks to it, between them it stays. Neither depends on the size th
 act, with the same forecast, finds it between the two: nothing to do.
 
 Where an outcome model speaks for the VM, its cheapest size is known too: what the VM has, where a change would not pay.
-A size then goes to the larger of the least and the cheapest. A limit, which can be lifted within seconds, goes to the
-cheapest alone, up to all of the size that it limits.
+It then grows to the larger of the least and the cheapest, and shrinks to the larger of the most and the cheapest. An
+elastic limit, which can be lifted within seconds, goes to the cheapest alone, up to all of the size that it limits.
 
 A VM that is not known for a full history yet, and whose workload is said to need so much, is given no less than that.
 """
@@ -22,7 +22,7 @@ from typing import NamedTuple, Optional
 
 from .._core.clock import parse_utc
 from .._core.units import MILLICORES_PER_VCPU, PERCENT, PPM, PPM_PER_PERCENT, ceil_div
-from .._policy.settings import PROFILE_CAREFUL, Settings, Sizing
+from .._policy.settings import PROFILE_CAREFUL, PROFILE_ELASTIC, Settings, Sizing
 from .._records.forecast import NO_HISTORY, Choice
 from .._records.plan import Service, Signalled
 from .._records.series import CPU_MILLICORES, MEMORY_USED_MIB
@@ -106,9 +106,18 @@ class Span(NamedTuple):
 
 
 def by_price(resource: str, span: Span, service: Service, *, sizing: Sizing) -> Span:
-    """The one size that is wanted where an outcome model spoke."""
-    at = min(max(service.size, span.floor), sizing.maximum) if resource in LIMITS else max(service.size, span.least)
-    return Span(at, at, span.floor)
+    """The sizes that are wanted where an outcome model spoke: of an elastic limit the cheapest one alone."""
+    if _is_elastic(resource, sizing):
+        at = min(max(service.size, span.floor), sizing.maximum)
+        return Span(at, at, span.floor)
+    least = max(service.size, span.least)
+    least = min(least, sizing.maximum) if resource in LIMITS else least
+    return Span(least, max(least, span.most), span.floor)
+
+
+def _is_elastic(resource: str, sizing: Sizing) -> bool:
+    """Whether use below it is free to rise, so that a bound on it says nothing."""
+    return resource in LIMITS and sizing.profile == PROFILE_ELASTIC
 
 
 def told(resource: str, service: Service) -> str:
@@ -225,18 +234,22 @@ def _by_bound(span: Span, upper: int, *, sizing: Sizing, demand: Demand) -> _Why
 
 
 def _by_price(resource: str, span: Span, why: _Why, service: Service, *, sizing: Sizing, line: int) -> _Why:
-    """Of a size the upper bound still says the least; of a limit it says nothing, and use below it is free to rise."""
+    """Of all but an elastic limit the upper bound still says the least, and how far to shrink."""
     demand = DEMANDS[resource]
-    text, at = f"cheapest {demand.size(service.size)}", by_price(resource, span, service, sizing=sizing).least
-    if resource in LIMITS:
+    priced = by_price(resource, span, service, sizing=sizing)
+    text, at = f"cheapest {demand.size(service.size)}", priced.least
+    if _is_elastic(resource, sizing):
         bound = "at most" if at < service.size else "at least"
         text = text if at == service.size else f"{text}, {bound} {demand.size(at)}"
     elif service.size < span.least:
         text = f"P{_percentile(sizing.quantile)} at {sizing.target_use_percent} % use takes {demand.size(span.least)}"
         line = sizing.lines["target_use_percent"]
     text = f"{told(resource, service)}; {text}"
-    use_percent = PERCENT if resource in LIMITS else why.use_percent
-    return _Why(text, text, text, line, line, line, use_percent=use_percent, sized=True)
+    if _is_elastic(resource, sizing):
+        return _Why(text, text, text, line, line, line, use_percent=PERCENT, sized=True)
+    use_percent, sized = why.use_percent, priced.most == priced.least
+    shrink_line = line if sized else why.shrink_line
+    return _Why(text, text, text, line, line, shrink_line, use_percent=use_percent, sized=sized)
 
 
 def _declared(resource: str, choice: Optional[Choice], granule: int, *, sizing: Sizing, settings: Settings) -> int:

@@ -24,7 +24,6 @@ METRICS = (CPU_MILLICORES, MEMORY_USED_MIB)
 # How a version stands. A candidate has been stored and waits, a canary speaks for a share of the VMs, the current one
 # for the others. Whoever was superseded is retired; whoever was found worse is rolled back, and never speaks again.
 CANDIDATE, CANARY, CURRENT, RETIRED, ROLLED_BACK = "candidate", "canary", "current", "retired", "rolled_back"
-STATUSES = (CANDIDATE, CANARY, CURRENT, RETIRED, ROLLED_BACK)
 
 # The bytes of a model may come from elsewhere. A real record has a few kB, a real text of trees about half a MB.
 MOST_BYTES = 2**20

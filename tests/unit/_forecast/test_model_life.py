@@ -24,6 +24,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._forecast.model_lif
     on_trial,
     refuse,
     speakers,
+    trial_share,
 )
 from ansible_collections.headroom.fleet.plugins.module_utils._records.model import Key, Version
 from tests.unit._records.test_model import MODEL
@@ -99,6 +100,14 @@ def test_a_canary_speaks_for_its_share_always_the_same_and_others_for_each_model
     assert len(chosen & other) < 100
     assert all(on_trial(one, "sha256:a", 1_000_000) for one in VMS)
     assert not any(on_trial(one, "sha256:a", 0) for one in VMS)
+
+
+@pytest.mark.parametrize(
+    ("percent", "vms", "ppm"),
+    [(10, 1000, 100_000), (10, 300, 100_000), (10, 100, 300_000), (40, 100, 400_000), (10, 20, 10**6), (10, 0, 10**6)],
+)
+def test_a_small_fleet_has_enough_vms_on_trial(percent, vms, ppm):
+    assert trial_share(percent, vms) == ppm
 
 
 def test_speakers():

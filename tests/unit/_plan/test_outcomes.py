@@ -151,8 +151,8 @@ def test_a_limit_goes_to_the_cheapest_size_and_a_vcpu_no_lower_than_its_bound() 
     assert (limit.code, limit.size_wanted) == ("shrink", limit.service.size)
     assert 400 < limit.size_wanted < 3400
     assert size.service.size < 6
-    assert (size.code, size.size_wanted) == ("shrink", 6)  # 4 vCPU at 70 %
-    assert "P95 at 70 % use takes 6 vCPU and it lately used 0.10 vCPU, it has 8" in size.reason
+    assert (size.code, size.size_wanted) == ("shrink", 7)  # 4 vCPU at 65 %
+    assert "P95 at 70 % use takes 6 vCPU and it lately used 0.10 vCPU: 7 vCPU are enough, it has 8" in size.reason
     assert of(plan, MEMORY_MIB).service is None
 
 

@@ -156,7 +156,7 @@ def test_each_decision_has_its_numbers_and_its_line() -> None:
             VCPUS, (2, 8), (4000, 100), 800_000,
             (
                 "one more vCPU costs 0.8 of itself; "
-                "P95 at 70 % use takes 6 vCPU and it lately used 0.10 vCPU, it has 8"
+                "P95 at 70 % use takes 6 vCPU and it lately used 0.10 vCPU: 7 vCPU are enough, it has 8"
             ),
         ),
         (
@@ -193,7 +193,7 @@ def test_a_reason_by_price_is_one_line(
     """``sizes``: the cheapest, and what it has; ``demand``: the upper bound, and what was used lately."""
     units = {VCPUS: 1, MEMORY_MIB: 1024, CPU_LIMIT_MILLICORES: 100}
     header, _unused = forecast({}, recent={("a", MEMORY_MIB if resource == MEMORY_MIB else VCPUS): demand[1]})
-    settings = policy(FREE).effective(vm())
+    settings = policy(FREE + "  cpu_limit: {profile: elastic}\n").effective(vm())
     found = wanted_size(
         resource,
         size=sizes[1],
@@ -207,6 +207,27 @@ def test_a_reason_by_price_is_one_line(
     )
     assert found.reason == f"0.3 of 1 % spent; {reason}"
     assert len(found.reason) <= 160
+
+
+def test_a_careful_limit_keeps_to_its_upper_bound_as_sizes_do() -> None:
+    """By price an elastic one goes to the cheapest size, be the bound what it may."""
+    found = {}
+    for profile in ("careful", "elastic"):
+        settings = policy(FREE + f"  cpu_limit: {{profile: {profile}}}\n").effective(vm())
+        header, _unused = forecast({}, recent={("a", VCPUS): 400})
+        found[profile] = wanted_size(
+            CPU_LIMIT_MILLICORES,
+            size=5000,
+            granule=1,
+            upper=2100,
+            choice=header.choices[0],
+            sizing=settings.sizing[CPU_LIMIT_MILLICORES],
+            settings=settings,
+            clock=Clock(NOW),
+            service=Service("sha256:0", 300, 500, 500, 3000, 10_000, 1_000_000, 100, 800_000),
+        )
+    assert (found["careful"].direction, found["careful"].size) == ("shrink", 3231)  # 2100 at 65 %
+    assert (found["elastic"].direction, found["elastic"].size) == ("shrink", 500)
 
 
 DECLARED = FREE.replace("vcpus: {", "vcpus: {declared: 6, ").replace("memory: {", "memory: {declared_mib: 2000, ")

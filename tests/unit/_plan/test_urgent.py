@@ -23,6 +23,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import 
     GROW,
     MEMORY_MIB,
     SET,
+    SHRINK,
     VCPUS,
     VM,
     Capability,
@@ -206,6 +207,17 @@ def test_the_same_telemetry_is_not_answered_twice() -> None:
     begun_since = {name: one._replace(start_ms=NOW_MS + 1) for name, one in every.items()}
     again = guard(*after, state=PlanState(last_acts=done), **begun_since)
     assert set(sizes(again)) == {("a", CPU_LIMIT_MILLICORES), ("a", MEMORY_MIB)}
+
+
+@pytest.mark.safety(rule=13)
+def test_only_what_was_killed_for_want_of_memory_does_not_wait_for_the_hold_time() -> None:
+    text = GUARDED.replace("hold_minutes: 0", "hold_minutes: 15")
+    shrunk = PlanState(last_acts={("e/a", MEMORY_MIB): (SHRINK, NOW_MS - LATE - 60_000)})
+    waiting = guard(vm(), text=text, state=shrunk, memory_swap_bytes_per_s=reading(2**30))
+    assert waiting.actions == ()
+    assert "hold_time" in {one.code for one in waiting.decisions}
+    killed = guard(vm(), text=text, state=shrunk, memory_oom_kills_per_s=reading(0.01))
+    assert {one.resource for one in killed.actions} == {MEMORY_MIB}
 
 
 def test_holds_and_modes_hold_and_a_bad_forecast_does_not_count() -> None:

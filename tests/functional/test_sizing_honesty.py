@@ -16,7 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer import OperatingPoint
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer_training import LEARNT_WITH, train_sizer
+from ansible_collections.headroom.fleet.plugins.module_utils._replay.loop import decisions_table
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.protocol import ReplayProtocol
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.trace import Trace
 from tests.bench.sizing import ours
@@ -39,10 +41,10 @@ POINTS = operating_points()
 MOMENTS = [(row, FIRST + ticks) for row in BASE_ROWS for ticks in ((350,) if row.variant else (0, 1, 12, 137, 350))]
 
 
-def samples():
+def samples(days=DAYS):
     """Demand of a floor, rhythm and bursts, [V, T], percent of capacity; capacity [V, T]."""
     rng = np.random.default_rng(7)
-    steps = np.arange(DAYS * PER_DAY)
+    steps = np.arange(days * PER_DAY)
     level = rng.uniform(3, 25, (len(NAMES), 1))
     rhythm = 1 + 0.8 * np.sin(steps / PER_DAY * 2 * np.pi + rng.uniform(0, 6, (len(NAMES), 1)))
     burst = rng.random((len(NAMES), len(steps))) < 0.02
@@ -115,8 +117,17 @@ def honest():
 
 @pytest.mark.parametrize("row", BASE_ROWS, ids=lambda row: row.name)
 def test_there_are_decisions_to_compare(honest, row):
+    """Each VM is ordered what it has at first: what counts comes after that, and is less."""
+    had = dict(zip(NAMES, samples()[1][:, 0] * (1 if row.target == "cpu" else 1024), strict=True))
+    begin = PROTOCOL.scored_from.timestamp()
+    moves = {}
     for entry, _unused in policies(row):
-        assert honest[row.name, entry.name].num_rows >= len(NAMES), entry.name
+        rows = [one for one in honest[row.name, entry.name].to_pylist() if one["unique_id"] in had]
+        assert len(rows) >= len(NAMES), entry.name
+        later = [one for one in rows if one["issued_at"].timestamp() > begin]
+        moves[entry.name] = any(one["allocation"] < 0.99 * had[one["unique_id"]] for one in later)
+    assert moves[ours.NAME]
+    assert sum(moves.values()) > len(moves) // 2
 
 
 @pytest.mark.parametrize(("row", "column"), MOMENTS, ids=lambda one: getattr(one, "name", str(one)))
@@ -138,21 +149,48 @@ def test_nothing_later_is_known(honest, row, column):
         assert issued(now, until=until) == issued(honest[row.name, entry.name], until=until), entry.name
 
 
+def test_neither_does_training_know_anything_later():
+    """Headroom as it is run on a foreign fleet: a model and a point from the days before the window, and no more."""
+    row, first = BASE_ROWS[0], 10 * PER_DAY
+    entry = next(entry for entry in entries(row) if entry.name == ours.NAME)
+    begin = START + timedelta(days=10)
+    protocol = ReplayProtocol(scored_from=begin, scored_to=begin + timedelta(hours=6), report_ids=(*NAMES, NEWCOMER))
+
+    def done(percent, capacity, extra=()):
+        of = fleet(table(percent, capacity, extra), protocol, row.target, "report", foreign=True)
+        context = of.context(row, future=False)
+        outcome = run(entry, row, ours.START, of)
+        known = ours.trained(context)
+        point = ours.played_at(OperatingPoint.of(ours.START), context, known)
+        return decisions_table(outcome.trace, outcome.replayed, lead=0), known.model.digest, point
+
+    percent, capacity = samples(11)
+    before, *learnt_before = done(percent, capacity)
+    after = slice(first, None)
+    percent[:, after] = np.random.default_rng(1).uniform(0, 110, percent[:, after].shape)
+    capacity[:, after] = 16
+    now, *learnt_now = done(percent, capacity, [(NEWCOMER, at, 50, 2) for at in range(first, 11 * PER_DAY)])
+    assert learnt_now == learnt_before
+    assert issued(now, until=begin) == issued(before, until=begin)
+    assert (np.array(before["allocation"]) < 0.99 * 8).any()
+
+
 @pytest.mark.parametrize("row", BASE_ROWS, ids=lambda row: row.name)
 def test_demand_above_the_own_size_is_not_seen(honest, row):
     """Where demand lies above the effective size it is raised to capacity: no decision changes."""
     percent, capacity = samples()
-    raised_any = 0
+    raised = {}
     for entry, point in policies(row):
         of = fleet(table(percent, capacity), PROTOCOL, row.target, "report")
         outcome = run(entry, row, point, of)
         allocation = outcome.replayed.allocation
         above = (outcome.trace.demand > allocation) & (allocation < outcome.trace.capacity * (1 - 1e-6))
         above[:, :FIRST] = False
-        raised_any += int(above.sum())
+        raised[entry.name] = bool(above.any())
         now = decisions(table(np.where(above, 110, percent), capacity), PROTOCOL, row, entry, point)
         assert issued(now) == issued(honest[row.name, entry.name]), entry.name
-    assert raised_any
+    assert raised[ours.NAME]
+    assert sum(raised.values()) > 2
 
 
 @pytest.mark.parametrize("row", BASE_ROWS, ids=lambda row: row.name)

@@ -85,7 +85,7 @@ def make_forecast(
                 part = _part(metric, known, trials, model, request)
                 fleet[metric].add(trials[0].naive_errors, part.scale)
                 if together is not None:
-                    together.learn(metric, known, trials, part.chosen)
+                    together.learn(metric, known, trials, part.chosen, part.spoken)
                 parts.append(part)
     tried = frozenset(_tried(request, unique_ids))
     found = [_finished(part, fleet[part.metric].offsets(shape.levels), request, engines, tried) for part in parts]

@@ -85,7 +85,7 @@ def judge(daily: Daily, *, demoted: Flags, since: Integers) -> tuple[Flip, ...]:
     known = daily.scored > 0
     days = daily.last_day - daily.scored.shape[1] + 1 + np.arange(daily.scored.shape[1])
     first = np.maximum(daily.last_day - WINDOW_DAYS + 1, np.where(since == NEVER, 0, since - LEAST_DAYS + 1))
-    newest = np.cumsum(known[:, ::-1], axis=1)[:, ::-1] <= LEAST_DAYS
+    newest = (_newer(known.astype(np.int64)) < LEAST_DAYS) | (_newer(daily.scored) < LEAST_INTERVALS)
     counts = np.where(
         demoted[:, None],
         newest & (days > since[:, None]) & (days > daily.last_day - WINDOW_DAYS),
@@ -105,6 +105,13 @@ def judge(daily: Daily, *, demoted: Flags, since: Integers) -> tuple[Flip, ...]:
         else:
             flips.append(Flip(row, demoted=False, code=RETURNED, reason=f"{found.days[row]} days above all three"))
     return tuple(flips)
+
+
+def _newer(counts: Integers) -> Integers:
+    """The sum of the days after each, [S, D]."""
+    with needs("numpy"):
+        import numpy as np
+    return np.asarray(np.cumsum(counts[:, ::-1], axis=1)[:, ::-1] - counts, dtype=np.int64)
 
 
 def shares(daily: Daily, counts: Flags) -> Shares:

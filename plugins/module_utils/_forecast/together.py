@@ -18,7 +18,7 @@ from .._records.vm import MEMORY_MIB, VCPUS
 from .grid import Past, level_of
 from .growth import MOST_DAYS, trends
 from .hostset import fading, joint, multiples, spread, surprises
-from .select import SPACING_S, Selection, Trial
+from .select import LEAST_ORIGINS, SPACING_S, Selection, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from .._records.snapshot import Snapshot
     from .request import Request
+    from .trained import Spoken
 
     Floats = npt.NDArray[np.float32]
     Doubles = npt.NDArray[np.float64]
@@ -82,8 +83,18 @@ class Together:
         self._middle, self._upper = (int(np.argmin(np.abs(self._levels - one))) for one in (MIDDLE, UPPER))
         self._sums = {metric: _Sums(silent=set(self._vms)) for metric in request.metrics if metric in SIZES}
 
-    def learn(self, metric: str, known: Past, trials: Sequence[Trial], chosen: Selection) -> None:
-        """Take in what these VMs used, and how their forecasts did at past origins, as they would be issued now."""
+    def learn(
+        self,
+        metric: str,
+        known: Past,
+        trials: Sequence[Trial],
+        chosen: Selection,
+        spoken: Optional[Spoken] = None,
+    ) -> None:
+        """Take in what these VMs used, and how their forecasts did at past origins, as they would be issued now.
+
+        Where a trained model speaks that has not been heard at enough of them yet, those of the engine chosen count.
+        """
         if metric not in self._sums:
             return
         with needs("numpy"):
@@ -93,6 +104,10 @@ class Together:
         for place, trial in enumerate(trials):
             np.copyto(error, trial.errors, where=(chosen.engine == place)[:, None, None, :])
         np.subtract(error, chosen.offset[:, None, None, :], out=error)
+        if spoken is not None:
+            heard = np.flatnonzero(spoken.origins >= LEAST_ORIGINS)
+            error[heard] = np.nan
+            error[heard, : spoken.errors.shape[1]] = spoken.errors[heard]
         scored = ~np.isnan(error).any(axis=3)
         middle = np.where(scored, error[..., self._middle], 0.0)
         reach = np.where(scored, np.maximum(middle - error[..., self._upper], 0.0), 0.0)

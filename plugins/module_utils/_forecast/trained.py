@@ -43,6 +43,7 @@ class Spoken:
     raw: Doubles  # [V, steps, Q], corrected; NaN: it says nothing
     standing: Standing
     origins: Integers  # [V], that both were held against
+    errors: Doubles  # [V, O, S, Q], of what would be issued now at past origins, newest first; NaN: not known
 
     def beside(self, values: Doubles) -> tuple[Doubles, Integers]:
         """From what the chosen engines would issue [V, steps, Q] to what is issued, and who speaks [V, Q]."""
@@ -83,7 +84,13 @@ def listen(
         standing = judged(standing, both, truth, levels=shape.levels)
         correction = learnt(correction, ours, truth, levels=shape.levels)
         origins += ~np.isnan(truth).all(axis=1)
-    return Spoken(corrected(said[:, 0], correction), standing, origins)
+    errors = np.full(theirs.shape, np.nan)
+    for place, end in enumerate(ends):
+        both = np.stack([corrected(said[:, place + 1, shape.scored], correction), theirs[:, place]], axis=1)
+        issued, _who = combined(standing, both, least=LEAST_ORIGINS)
+        known = ~np.isnan(both).any(axis=(1, 2, 3))
+        errors[known, place] = truth_at(past, [end], shape)[known, 0, :, None] - issued[known]
+    return Spoken(corrected(said[:, 0], correction), standing, origins, errors)
 
 
 def _chosen_at(chosen: Selection, trials: Sequence[Trial], truth: Floats, origins: int) -> Doubles:

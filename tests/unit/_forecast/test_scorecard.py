@@ -159,3 +159,10 @@ def test_series_do_not_influence_each_other():
         many, demoted=np.array([False, True, False, True]), since=np.array([NEVER, LAST - 9, NEVER, LAST - 2])
     )
     assert [(one.row, one.demoted) for one in flips] == [(1, False), (2, True)]
+
+
+@pytest.mark.parametrize(("days", "returns"), [(12, False), (13, True)])
+def test_of_long_intervals_it_takes_more_days_to_return(days, returns):
+    """Seven days of hourly forecasts are too few intervals to judge by, thirteen are enough."""
+    flip = verdict(daily(days, scored=24), demoted=True, since=LAST - days)
+    assert (flip is not None and flip[0] is False) is returns

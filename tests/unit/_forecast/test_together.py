@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from statistics import NormalDist
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.forecast import make_forecast
+from ansible_collections.headroom.fleet.plugins.module_utils._forecast.quantile_engine import FleetModels
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.request import Request
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.together import Together
 from ansible_collections.headroom.fleet.plugins.module_utils._records.host import Host
@@ -22,6 +24,7 @@ NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 CPU, MEMORY = "cpu_millicores", "memory_used_mib"
 REQUEST = Request(now=NOW, metrics=(CPU, MEMORY))
 DAYS = 28
+AHEAD = 24  # intervals, more than a forecast looks
 SET = {"h1": "west", "h2": "west", "h3": "east"}
 
 
@@ -60,9 +63,9 @@ def series(name, values):
     ).cast(interval_schema())
 
 
-def demands(vms, tables, request=REQUEST):
+def demands(vms, tables, request=REQUEST, *, models=None):
     together = Together(seen(vms), request)
-    make_forecast(tables, request, unique_ids=[one.unique_id for one in vms], together=together)
+    make_forecast(tables, request, unique_ids=[one.unique_id for one in vms], together=together, models=models)
     return {(one.kind, one.place, one.metric): one for one in together.demands()}
 
 
@@ -83,6 +86,36 @@ def test_vms_that_do_not_know_of_each_other_need_less_together():
     assert west.quantiles[1] == pytest.approx(12_000 + 1.2816 * 200 * np.sqrt(12), rel=0.03)
     assert found[HOST, "lab/h1", CPU].vms == found[HOST, "lab/h2", CPU].vms == 6
     assert found[HOST_SET, "east", CPU].quantiles == (0, 0, 0)
+
+
+class Foresees:
+    """A model that knows what all VMs have in common, and how far each of them lies from it."""
+
+    name = "quantile_trees"
+
+    def __init__(self, common):
+        self.common = common  # beyond the past as well
+
+    def forecast(self, past, ends, *, steps, levels, **_unused):
+        apart = np.array([200 * NormalDist().inv_cdf(level) for level in levels])
+        now = len(self.common) - AHEAD - past.shape[1]
+        said = [self.common[now + end : now + end + steps, None] + apart for end in ends]
+        return np.broadcast_to(np.stack(said), (len(past), len(ends), steps, len(levels))).astype(np.float32)
+
+
+def test_what_a_model_foresees_is_no_surprise_to_their_sum():
+    """The spread of a sum is that of the forecasts that are issued, not of those that a model betters."""
+    rng = np.random.default_rng(1)
+    length, count = DAYS * 288, 12
+    common = 1000 + 150 * rng.standard_normal(length + AHEAD)
+    vms = [vm(f"v{number:02}", "h1") for number in range(count)]
+    tables = [series(one.name, np.clip(common[:length] + rng.normal(0, 200, length), 0, None)) for one in vms]
+    models = FleetModels({"sha256:0": Foresees(common)}, {CPU: {one.unique_id: "sha256:0" for one in vms}})
+    joint = demands(vms, tables, models=models)[HOST, "lab/h1", CPU].quantiles[1]
+    own = 1.2816 * 200 * np.sqrt(count)
+    assert joint == pytest.approx(count * common[length : length + 12].max() + own, rel=0.03)
+    unforeseen = demands(vms, tables)[HOST, "lab/h1", CPU].quantiles[1]
+    assert unforeseen > 12_000 + 2 * own
 
 
 def test_tables_and_their_order_change_nothing():

@@ -97,7 +97,9 @@ def test_a_good_model_stays_and_is_corrected_by_its_misses():
 def test_the_mean_of_both_speaks_where_it_was_better():
     loss = np.broadcast_to(np.array([10.0, 9.5, 2.0])[None, :, None], (1, 3, 2))
     standing = Standing(loss, np.array([0, 0.1, 4.0])[None, :, None] + 0 * loss, np.array([20.0]))
-    issued, who = Spoken(np.full((1, 4, 2), 1000.0), standing, np.array([20])).beside(np.full((1, 4, 2), 2000.0))
+    issued, who = Spoken(np.full((1, 4, 2), 1000.0), standing, np.array([20]), np.empty((1, 0, 4, 2))).beside(
+        np.full((1, 4, 2), 2000.0)
+    )
     assert (who == BOTH).all()
     assert (issued > 1000).all()
     assert (issued < 2000).all()

@@ -22,7 +22,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._forecast.outcome_m
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.quantile_features import Clock
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.request import Request
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.tree_text import essential
-from ansible_collections.headroom.fleet.plugins.module_utils._jobs import partitions
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs import partitions, telemetry
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context import Context
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.models import decimals, libraries
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.outcomes import OutcomeRows
@@ -184,8 +184,10 @@ def test_a_cluster_of_two_workers_makes_the_same_bytes(site, whole, cluster, par
     assert site.rows(Workers(address=cluster, vms=-(-VMS // parts))) == whole
 
 
-def test_the_forecast_is_the_same_artifact_whoever_asks_the_models(site, cluster):
+@pytest.mark.parametrize("parts", [1, 2, 7])
+def test_the_forecast_is_the_same_artifact_whoever_asks_the_models(site, cluster, parts, monkeypatch):
     here, told = site.forecast()
+    monkeypatch.setattr(telemetry, "Workers", lambda address: Workers(address, -(-VMS // parts)))
     assert here.outcomes
     assert "no telemetry (1)" in told[-1]
     assert site.forecast(workers=cluster) == (here, told)

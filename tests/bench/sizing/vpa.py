@@ -8,7 +8,8 @@ bounds are widened while little is known (confidence: days seen): lower / (1 + 0
 Updater: a request outside its bounds is set to the target at once; one inside after 12 h, if it differs by 10 %.
 A saturated memory counts as an out-of-memory kill: the sample is raised by 20 %, at least 100 MB.
 
-Different here: a sample every 5 min instead of every minute, and a lower size only on the hour, as for all.
+Different here: a sample every 5 min instead of every minute, a lower size only on the hour, as for all, and the few
+peaks of memory as they are instead of in buckets.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from .histogram import Histogram
 from .policy import DAY, Context, Guarded, Point
 
 MB = 1e6 / 1024**2  # in MiB
-FIRST_BUCKET = {"cpu": 0.01, "memory": 10 * MB}
+FIRST_BUCKET = 0.01  # cores
 LEAST = {"cpu": 0.025, "memory": 250 * MB}
 LOWER, UPPER = 0.5, 0.95
 LEAST_WEIGHT = 0.1  # of a CPU sample, cores
@@ -50,9 +51,8 @@ class Vpa:
         use = context.history.demand
         if self.target == "cpu":
             largest = 2 * float(np.nanmax(context.history.capacity, initial=1))
-            self.histogram = Histogram(
-                vms, first_bucket=FIRST_BUCKET["cpu"], largest=largest, half_life=point["half_life_h"] * 12
-            )
+            half_life = point["half_life_h"] * 12
+            self.histogram = Histogram(vms, first_bucket=FIRST_BUCKET, largest=largest, half_life=half_life)
             self.histogram.add_past(use, np.maximum(np.nan_to_num(context.history.capacity), LEAST_WEIGHT))
         # Peaks of whole days before the first decision, the newest last; NaN: nothing known.
         days = min(past // DAY, PEAKS - 1)

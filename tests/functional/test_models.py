@@ -19,6 +19,7 @@ import pytest
 from ansible_collections.headroom.fleet.plugins.module_utils._core.clock import format_utc
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast import features
+from ansible_collections.headroom.fleet.plugins.module_utils._forecast.model_life import on_trial
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs import models as model_jobs
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs import train as train_job
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context import Context, Result
@@ -247,7 +248,8 @@ def test_a_trial_that_comes_to_nothing_is_told(trained: tuple[Path, Result], sit
     site.put(header_of(site, trained), status="canary", days=0, share_ppm=100_000)
     done = site.review(3, replace(TERMS, least_vms=20))
     assert not done.changed
-    assert "VMs are too few: it takes 1 of 20" in done.warnings[0]
+    count = sum(on_trial(one, first(trained)["model"], 100_000) for one in NAMES)
+    assert f"still on trial: 3 days of {count} VMs are too few: it takes 1 of 20" in done.warnings[0]
 
 
 def test_where_all_vms_are_on_trial_nobody_waits_for_more(site: Site) -> None:

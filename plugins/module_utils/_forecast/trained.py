@@ -72,12 +72,13 @@ def listen(
     moments, steps = [past.shape[1], *ends], shape.lead + shape.steps
     raw = engine.forecast(past, moments, steps=steps, levels=shape.levels, interval_s=shape.interval_s)
     said = raw[:, :, shape.lead :].astype(np.float64)
-    theirs = _chosen_at(chosen, trials, truth_at(past, ends, shape), len(ends))
+    came = truth_at(past, ends, shape)
+    theirs = _chosen_at(chosen, trials, came, len(ends))
     correction = uncorrected(len(past), len(shape.levels))
     standing = unknown(len(past), 2, len(shape.levels))
     origins = np.zeros(len(past), dtype=np.int64)
     for place in reversed(range(len(ends))):
-        truth = truth_at(past, [ends[place]], shape)[:, 0].astype(np.float64)
+        truth = came[:, place].astype(np.float64)
         ours = said[:, place + 1, shape.scored]
         both = np.stack([corrected(ours, correction), theirs[:, place]], axis=1)
         truth[np.isnan(both).any(axis=(1, 2, 3))] = np.nan  # who was not asked is neither praised nor blamed
@@ -85,11 +86,11 @@ def listen(
         correction = learnt(correction, ours, truth, levels=shape.levels)
         origins += ~np.isnan(truth).all(axis=1)
     errors = np.full(theirs.shape, np.nan)
-    for place, end in enumerate(ends):
+    for place in range(len(ends)):
         both = np.stack([corrected(said[:, place + 1, shape.scored], correction), theirs[:, place]], axis=1)
         issued, _who = combined(standing, both, least=LEAST_ORIGINS)
         known = ~np.isnan(both).any(axis=(1, 2, 3))
-        errors[known, place] = truth_at(past, [end], shape)[known, 0, :, None] - issued[known]
+        errors[known, place] = came[known, place, :, None] - issued[known]
     return Spoken(corrected(said[:, 0], correction), standing, origins, errors)
 
 

@@ -190,7 +190,7 @@ def _trial(context: Context, vms: Sequence[VM], canary: Version, model: Model, c
         return Trial(purpose, days, nothing, nothing, nothing, nothing)
     trace = _trace(context, vms, model, since=since, days=days)
     held, cost = _fared(trace, model).by_vm()
-    if current is not None and _use_of(current) == _use_of(model):
+    if current is not None and current.header.use == model.header.use:
         return Trial(purpose, days, held, cost, *_fared(trace, current).by_vm())
     if isinstance(model, LoadedQuantiles):  # it has to better what speaks without any
         return Trial(purpose, days, held, cost, *_fared(trace, model, trained=False).by_vm())
@@ -200,11 +200,6 @@ def _trial(context: Context, vms: Sequence[VM], canary: Version, model: Model, c
         for of in ([day.held_ppm for day in expected], [day.cost_ppm for day in expected])
     ]
     return Trial(purpose, days, held, cost, *reference)
-
-
-def _use_of(model: Model) -> tuple[int, str, int]:
-    """What it is asked about, and when."""
-    return model.header.interval_s, model.header.target, model.header.every_s
 
 
 def _drift(

@@ -172,7 +172,7 @@ class Sizer:
 
 
 def believed(seen: Doubles, saturated: Flags, capacity: Doubles, beyond: float) -> Doubles:
-    """Demand [V, T] as it is taken to have been: at a cap there was more than was seen.
+    """Demand [V, T] as it is taken to have been: at a cap more than was seen, up to ``capacity`` [V] or [V, T].
 
     What is not known counts as none: a VM that is not known well enough is not sized.
     """
@@ -180,7 +180,8 @@ def believed(seen: Doubles, saturated: Flags, capacity: Doubles, beyond: float) 
         import numpy as np
     demand = np.where(np.isnan(seen), 0.0, seen)
     vm, at = np.unravel_index(np.flatnonzero(saturated), saturated.shape)
-    demand[vm, at] = np.minimum(demand[vm, at] * beyond, capacity[vm])
+    most = np.broadcast_to(capacity.reshape(len(capacity), -1), demand.shape)
+    demand[vm, at] = np.minimum(demand[vm, at] * beyond, most[vm, at])
     return demand
 
 

@@ -100,8 +100,8 @@ def freed(past: Trace, held: Flags) -> Trace:
     """The same with what demand is taken for where it was seen at a size that held it back, ``held`` [V, T]."""
     with needs("numpy"):
         import numpy as np
-    more = np.minimum(past.demand * LEARNT_WITH.beyond, np.maximum(past.capacity, past.demand))
-    return replace(past, demand=np.where(held, more, past.demand))
+    demand = believed(past.demand, held, past.capacity, LEARNT_WITH.beyond)
+    return replace(past, demand=np.where(held, demand, past.demand))
 
 
 def careful(trained: Trained, point: OperatingPoint, *, slo: Slo = DEFAULT_SLO) -> tuple[OperatingPoint, Doubles]:

@@ -208,10 +208,10 @@ def _trained(
     past = known_part(found.trace)
     if not past.unique_ids:
         raise HeadroomError(UNTRAINED[0], "No VM has telemetry to learn from.", advice="Collect some for nine days.")
+    held = held_back(context, past, vms, metric=metric)
     if course.purpose == QUANTILE:
-        made = _of_quantiles(context, course, past, vms, metric)
+        made = _of_quantiles(course, Lesson(past, metric, held))
     else:
-        held = held_back(context, past, vms, metric=metric)
         made = _of_outcomes(course, past, held, point, care=care)
     return Model(
         purpose=course.purpose,
@@ -271,13 +271,12 @@ def _of_outcomes(course: Course, past: Trace, held: Flags, point: OperatingPoint
     )
 
 
-def _of_quantiles(context: Context, course: Course, past: Trace, vms: Sequence[VM], metric: str) -> _Made:
-    lesson = Lesson(past, metric, held_back(context, past, vms, metric=metric))
+def _of_quantiles(course: Course, lesson: Lesson) -> _Made:
     teaching = Teaching(course.quantiles, course.minute, course.seed, course.engine)
     model = learnt(lesson, teaching)
     return _Made(
         lead_s=0,
-        every_s=past.step_s,
+        every_s=lesson.trace.step_s,
         rows=model.rows,
         features=model.features,
         feature_version=model.feature_version,
@@ -333,10 +332,11 @@ def _due(context: Context, known: Sequence[Version], course: Course) -> bool:
 
 def _is_for_another_use(header: Model, course: Course) -> bool:
     """Whether a forecast as the course wants it would refuse the model."""
-    if (header.interval_s, header.target) != (course.series_interval_s, course.target):
+    every_s = course.every_s if course.purpose == OUTCOME else course.series_interval_s
+    if header.use != (course.series_interval_s, course.target, every_s):
         return True
     if course.purpose == OUTCOME:
-        return header.every_s != course.every_s
+        return False
     said = (header.parameters.get("engine", QUANTILE_TREES), header.parameters["levels"])
     return said != (course.engine, " ".join(course.quantiles))
 

@@ -97,10 +97,9 @@ class Judge:
             return why
         scored = LIMITS[resource].size if resource in LIMITS else resource  # both go by the same forecasts
         demoted = self.state.demoted.get((vm.unique_id, scored), "")
-        if all(one.code != OOM for one in wanted.signals):  # what was killed for want of memory cannot wait for it
-            held = against_hold_time(vm, resource, direction, settings=settings, state=self.state, now=self.now)
-            if held is not None:
-                return held
+        held = against_hold_time(vm, resource, direction, settings=settings, state=self.state, now=self.now)
+        if held is not None and OOM not in {one.code for one in wanted.signals}:  # who was killed cannot wait
+            return held
         goal = step_goal(size, wanted.size, direction=direction, granule=granule, sizing=sizing)
         goal = goal if layer.above is None else min(goal, layer.above)
         landing = choose(vm, resource, direction, goal=goal)

@@ -183,8 +183,9 @@ def wanted_size(
     span = sizes_for(resource, upper, sizing=sizing, granule=granule)
     why = _by_bound(span, upper, sizing=sizing, demand=demand)
     if service is not None:
-        why = _by_price(resource, span, why, service, sizing=sizing, line=settings.lines[BUDGET_SETTING])
-        span = by_price(resource, span, service, sizing=sizing)
+        priced = by_price(resource, span, service, sizing=sizing)
+        why = _by_price(resource, span, priced, why, service, sizing=sizing, line=settings.lines[BUDGET_SETTING])
+        span = priced
     if need > span.least:
         why = _by_declaration(need, choice, sizing=sizing, settings=settings, demand=demand)
         span = Span(need, max(span.most, need), span.floor)
@@ -233,21 +234,20 @@ def _by_bound(span: Span, upper: int, *, sizing: Sizing, demand: Demand) -> _Why
     )
 
 
-def _by_price(resource: str, span: Span, why: _Why, service: Service, *, sizing: Sizing, line: int) -> _Why:
+def _by_price(
+    resource: str, span: Span, priced: Span, why: _Why, service: Service, *, sizing: Sizing, line: int
+) -> _Why:
     """Of all but an elastic limit the upper bound still says the least, and how far to shrink."""
-    demand = DEMANDS[resource]
-    priced = by_price(resource, span, service, sizing=sizing)
+    demand, elastic = DEMANDS[resource], _is_elastic(resource, sizing)
     text, at = f"cheapest {demand.size(service.size)}", priced.least
-    if _is_elastic(resource, sizing):
+    if elastic:
         bound = "at most" if at < service.size else "at least"
         text = text if at == service.size else f"{text}, {bound} {demand.size(at)}"
     elif service.size < span.least:
         text = f"P{_percentile(sizing.quantile)} at {sizing.target_use_percent} % use takes {demand.size(span.least)}"
         line = sizing.lines["target_use_percent"]
     text = f"{told(resource, service)}; {text}"
-    if _is_elastic(resource, sizing):
-        return _Why(text, text, text, line, line, line, use_percent=PERCENT, sized=True)
-    use_percent, sized = why.use_percent, priced.most == priced.least
+    use_percent, sized = PERCENT if elastic else why.use_percent, priced.most == priced.least
     shrink_line = line if sized else why.shrink_line
     return _Why(text, text, text, line, line, shrink_line, use_percent=use_percent, sized=sized)
 

@@ -73,6 +73,11 @@ class Model:
     trees: tuple[str, ...]
     expected: tuple[Day, ...]  # oldest first
 
+    @property
+    def use(self) -> tuple[int, str, int]:
+        """What it is asked about, and when: intervals of which length, of what in them, and how often."""
+        return self.interval_s, self.target, self.every_s
+
 
 @dataclass(frozen=True)
 class Key:

@@ -154,7 +154,6 @@ class Ids:
 
     def __init__(self, unique_ids: Sequence[str]) -> None:
         self._row_of = {unique_id: row for row, unique_id in enumerate(unique_ids)}
-        self._unique_ids = unique_ids
         self._known: dict[tuple[str, str, int], tuple[pa.Array, Integers]] = {}
 
     def of(self, column: Any) -> tuple[npt.NDArray[np.integer[Any]], Integers]:
@@ -171,7 +170,7 @@ class Ids:
 
     @cached_property
     def _asked(self) -> pa.StringArray:
-        return _texts(self._unique_ids)
+        return _texts(list(self._row_of))
 
     def _places(self, ids: pa.Array) -> Integers:
         """Files of successive times have the same ids."""

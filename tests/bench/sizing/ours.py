@@ -39,21 +39,15 @@ SPANS = {
 }
 START: Point = {**asdict(LEARNT_WITH), "unserved": 40.0, "step": 0.05}
 
-Key = tuple[str, int, int, str]
-
-_trained: dict[Key, Trained] = {}
-_careful: dict[tuple[Key, OperatingPoint, Slo], OperatingPoint] = {}
-
-
-def _key(context: Context) -> Key:
-    past = context.everyone
-    content = hashlib.sha256(past.demand.tobytes() + past.capacity.tobytes()).hexdigest()
-    return (context.target, context.lead, context.every, content)
+_trained: dict[tuple[str, int, int, str], Trained] = {}
+_careful: dict[tuple[str, OperatingPoint, Slo], OperatingPoint] = {}
 
 
 def trained(context: Context) -> Trained:
     """Trained once for each past, target and lead of a process."""
-    past, key = context.everyone, _key(context)
+    past = context.everyone
+    content = hashlib.sha256(past.demand.tobytes() + past.capacity.tobytes()).hexdigest()
+    key = (context.target, context.lead, context.every, content)
     if key not in _trained:
         _trained[key] = train_sizer(past, LEARNT_WITH, lead=context.lead, every=context.every)
     return _trained[key]
@@ -63,7 +57,7 @@ def played_at(point: OperatingPoint, context: Context, known: Trained) -> Operat
     """The point as it is used here; made careful once, however often a policy is replayed at it."""
     if not context.foreign:
         return point
-    key = (_key(context), point, context.slo)
+    key = (known.model.digest, point, context.slo)
     if key not in _careful:
         _careful[key] = careful(known, point, slo=context.slo)[0]
     return _careful[key]

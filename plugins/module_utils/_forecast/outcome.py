@@ -27,7 +27,10 @@ OVER = 1e-4  # relative: less above the allocation is rounding
 
 @dataclass(frozen=True)
 class Guard:
-    """What happens to a saturated VM: it grows to ``jump`` times its allocation, at least to ``ceiling`` [V]."""
+    """What happens to a saturated VM: it grows to ``jump`` times its allocation, at least to ``ceiling`` [V].
+
+    Each interval more is a jump more, and what a growth has not helped gets all that it may have (``_plan.guard``).
+    """
 
     jump: float
     ceiling: Doubles  # [V], what is safe: its largest demand of late
@@ -50,6 +53,7 @@ def outcome(demand: Doubles, sizes: Doubles, capacity: Doubles, guard: Guard) ->
     held = np.minimum(sizes, most)
     first = held
     violated, unserved, added = np.zeros((3, *sizes.shape))
+    in_a_row = np.zeros(sizes.shape, dtype=np.int64)
     grown: dict[int, Doubles] = {}
     for interval in range(demand.shape[1]):
         if interval in grown:
@@ -61,7 +65,9 @@ def outcome(demand: Doubles, sizes: Doubles, capacity: Doubles, guard: Guard) ->
         unserved += np.where(over, wanted - held, 0.0)
         added += held - first
         saturated = limited & (wanted >= SATURATED * held)
-        target = np.minimum(np.maximum(guard.jump * held, guard.ceiling[:, None]), most)
+        in_a_row = np.where(saturated, np.minimum(in_a_row + 1, guard.delay + 2), 0)
+        jumped = np.minimum(np.maximum(guard.jump**in_a_row * held, guard.ceiling[:, None]), most)
+        target = np.where(in_a_row == guard.delay + 2, most, jumped)
         grown[interval + 1 + guard.delay] = np.where(saturated, target, 0.0)
     intervals = demand.shape[1]
     return Outcome(violated / intervals, unserved / intervals / most, added / intervals / most)

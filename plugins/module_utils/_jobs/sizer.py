@@ -118,7 +118,13 @@ class Sizer:
         rows = np.flatnonzero(held)
         if len(rows):
             peak = self._believed(observed, rows).max(axis=1)
-            more = grown(self._rule, allocation=observed.allocation[rows, -1], peak=peak)
+            more = grown(
+                self._rule,
+                allocation=observed.allocation[rows, -1],
+                most=observed.capacity[rows],
+                peak=peak,
+                saturated=observed.saturated[rows, -self._model.lead - 2 :],
+            )
             wanted[rows] = np.fmax(wanted[rows], more)
         return wanted
 

@@ -20,6 +20,7 @@ from .._core.units import ceil_div
 from .._policy.settings import SECTIONS, Settings
 from .._policy.sizing import SizingPolicy
 from .._records.plan import PURPOSE_GUARD, Decision, Plan
+from .._records.series import CPU_MILLICORES
 from .._records.snapshot import Snapshot
 from .._records.vm import GROW, LIMITS, RESOURCES, VM
 from .capacity import Ledger
@@ -32,6 +33,9 @@ from .signals import Reading, Want, wants
 from .state import PlanState
 from .target import DEMANDS, SECONDS_PER_MINUTE, Wanted, up
 from .written import settled, written
+
+STILL = 2  # intervals after an act of growth: what begins in them is short in spite of it
+MS_PER_S = 1000
 
 Readings = Mapping[str, Mapping[str, Reading]]  # unique_id -> metric -> its newest interval
 Peaks = Mapping[tuple[str, str], float]  # (unique_id, metric) -> largest value of the last day
@@ -66,12 +70,21 @@ class Short:
         has, rule = layer.size * demand.per_unit, _rule(settings, layer.resource)
         with needs("numpy"):
             import numpy as np
-        amount = float(grown(rule, allocation=np.array([float(has)]), peak=np.array([peak]))[0])
-        least = layer.size + settings.guard.jump_least[layer.resource]
-        size = up(max(ceil_div(_whole(amount), demand.per_unit), least), granule)
         ceiling = layer.sizing.maximum // granule * granule or layer.sizing.maximum
+        unhelped = self._unhelped(vm, layer, found)
+        amount = grown(
+            rule,
+            allocation=np.array([float(has)]),
+            most=np.array([float(max(ceiling * demand.per_unit, has))]),
+            peak=np.array([peak]),
+            saturated=np.array([[unhelped, True]]),
+        )
+        least = layer.size + settings.guard.jump_least[layer.resource]
+        size = up(max(ceil_div(_whole(float(amount[0])), demand.per_unit), least), granule)
         told = "; ".join(want.told(layer) for want in found)
         reason = f"{told}; it has {demand.size(layer.size)} and used {demand.amount(_whole(peak))} at most in a day"
+        if unhelped:
+            reason = f"{reason}; it grew just before, and that was too little"
         if ceiling <= layer.size:
             reason = f"{reason}; the policy's maximum is {layer.sizing.maximum}"
             return stay._replace(code="policy_maximum", reason=reason, line=layer.sizing.lines["maximum"])
@@ -80,10 +93,20 @@ class Short:
 
     def wants(self, vm: VM, layer: Layer, settings: Settings) -> list[Want]:
         """The signals that a layer gives: fresh ones, that began after the last act on it."""
-        fresh_ms = round(self.now.timestamp() * 1000) - settings.guard.freshness_minutes * SECONDS_PER_MINUTE * 1000
+        fresh_ms = (round(self.now.timestamp()) - settings.guard.freshness_minutes * SECONDS_PER_MINUTE) * MS_PER_S
         acted_ms = self.last_acts.get((vm.unique_id, layer.resource), ("", 0))[1]
         since_ms = max(fresh_ms, acted_ms)
         return wants(vm, layer, settings.guard, self.readings[vm.unique_id], since_ms=since_ms)
+
+    def _unhelped(self, vm: VM, layer: Layer, found: Collection[Want]) -> bool:
+        """Whether CPU, which is as soon taken back, is still short in the intervals next to its last growth."""
+        direction, acted_ms = self.last_acts.get((vm.unique_id, layer.resource), ("", 0))
+        late_ms = acted_ms + STILL * self.interval_s * MS_PER_S
+        return (
+            direction == GROW
+            and DEMANDS[layer.resource].metric == CPU_MILLICORES
+            and any(want.start_ms <= late_ms for want in found)
+        )
 
     def tells_of(self, vm: VM, settings: Settings) -> bool:
         """Whether any layer that the guard may let grow gives a signal."""

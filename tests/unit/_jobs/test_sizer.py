@@ -76,9 +76,20 @@ def test_who_is_not_known_for_a_day_or_not_fresh_keeps_what_it_has(trained):
 def test_between_decisions_only_the_saturated_grow(trained):
     saturated = np.zeros((VMS, DAYS * DAY), dtype=bool)
     saturated[3, DAYS * DAY - 3] = True
-    wanted = sizer(trained).decide(observed(hourly=False, saturated=saturated))
-    assert wanted[3] >= 2.4 * 2.0
+    wanted = sizer(trained, point=replace(POINT, jump=1.5, peak=0.1)).decide(
+        observed(hourly=False, saturated=saturated)
+    )
+    assert wanted[3] == pytest.approx(1.5 * 2.0)
     assert np.isnan(np.delete(wanted, 3)).all()
+
+
+def test_who_stays_at_the_cap_grows_by_a_jump_more_and_after_a_growth_that_did_not_help_to_all(trained):
+    saturated = np.zeros((VMS, DAYS * DAY), dtype=bool)
+    saturated[3, DAYS * DAY - 4 : DAYS * DAY - 2] = True
+    saturated[4, DAYS * DAY - 4 - LEAD : DAYS * DAY - 2] = True
+    small = sizer(trained, point=replace(POINT, jump=1.2, peak=0.1))
+    wanted = small.decide(observed(hourly=False, saturated=saturated))
+    assert wanted[3:5] == pytest.approx([1.2**2 * 2.0, 4.0])
 
 
 def test_who_has_spent_more_of_its_budget_is_given_more(trained):

@@ -10,20 +10,29 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, time, timedelta, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .._core.clock import utc_now
 from .._core.needs import needs
-from .delta import filesystem, location, open_table, retried, unreachable, writer_properties
+from .._records.series import interval_schema
+from .delta import filesystem, location, open_table, query, retried, unreachable, version_of, writer_properties
+from .groups import Source, quoted
+from .scan import Scan, Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
     from datetime import date
+
+    import pyarrow as pa
 
 FILE_BYTES = 128 * 2**20  # what compaction makes of a partition: files of about this size, and one for the rest
 SMALL_BYTES = FILE_BYTES // 4
+SORTED_ROWS = 2_000_000  # put in order at once, or those of one VM; of such parts the writer takes any first
 # Files that the table let go of, or that no commit names, stay so long: for readers and writers under way.
 GRACE_HOURS = 24
 LOG = "_delta_log"
@@ -68,31 +77,22 @@ def drop(url: str, *, before: datetime, dry_run: bool = False) -> int:
 
 
 def compact(url: str, *, before: datetime, since: datetime, dry_run: bool = False) -> int:
-    """Rewrite days in this span as few files sorted by VM: many small commits leave many small files.
+    """Rewrite days in this span as few files in which each VM's rows lie together: many commits leave many small ones.
 
-    The rows stay as they are, and the old files stay until ``vacuum``. A day in few files is left alone. Returns the
-    number of days.
+    The rows stay as they are, and the old files stay until ``vacuum``. A day in few files is left alone. Each metric of
+    a day is a commit, so that what is done stays done. Returns the number of days.
     """
     place, first, end = location(url), _day(since), _day(before)
-
-    def act() -> int:
-        table = open_table(place)
-        small: dict[tuple[str, date], int] = {}
-        for one in _files(table):
-            if first <= one["partition.day"] < end and one["size_bytes"] < SMALL_BYTES:
-                key = (one["partition.metric"], one["partition.day"])
-                small[key] = small.get(key, 0) + 1
-        days = sorted({day for (_unused, day), count in small.items() if count > 1})
-        if days and not dry_run:
-            table.optimize.z_order(
-                ["unique_id", "ds"],
-                partition_filters=[("day", "in", [day.isoformat() for day in days])],
-                target_size=FILE_BYTES,
-                writer_properties=writer_properties(),
-            )
-        return len(days)
-
-    return retried(place, act)
+    small = Counter(
+        (one["partition.metric"], one["partition.day"])
+        for one in _files(open_table(place))
+        if first <= one["partition.day"] < end and one["size_bytes"] < SMALL_BYTES
+    )
+    scattered = sorted(key for key, count in small.items() if count > 1)
+    if not dry_run:
+        for metric, day in scattered:
+            retried(place, partial(_put_in_order, place, metric, day))
+    return len({day for _metric, day in scattered})
 
 
 def vacuum(url: str, *, versions: Collection[int], dry_run: bool = False) -> int:
@@ -144,6 +144,44 @@ def shorten(url: str, *, versions: Collection[int], dry_run: bool = False) -> in
         return len(gone)
 
     return retried(place, act)
+
+
+def _put_in_order(place: str, metric: str, day: date) -> int:
+    """Write the rows of a metric and a day anew, those of an interval and a VM together; returns the table's version.
+
+    What another writer adds meanwhile is kept beside them; where it rewrites some of them, this commit fails.
+    """
+    with needs("deltalake", "pyarrow"):
+        import pyarrow as pa
+        from deltalake import write_deltalake
+    table = open_table(place)
+    of_day = pa.field("day", pa.date32(), nullable=False)
+    partition = f"metric = {quoted(metric)} AND day = DATE '{day}'"
+    found = query(table, f"SELECT DISTINCT interval_s FROM series WHERE {partition}")  # noqa: S608 - own values
+    intervals = sorted(number for batch in found for number in batch["interval_s"].to_pylist())
+    start = datetime.combine(day, time(), tzinfo=timezone.utc)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for interval_s in intervals:
+            wanted = Wanted(None, [metric], start, start + timedelta(days=1), interval_s)
+            for rows in Scan(Source(place, table), Source("", None), wanted, chunk_rows=SORTED_ROWS).tables():
+                days = pa.repeat(pa.scalar(day, of_day.type), len(rows))
+                yield from rows.cast(interval_schema()).append_column(of_day, days).combine_chunks().to_batches()
+
+    with ThreadPoolExecutor(1) as reader:  # a thread that writes for Delta cannot read from it
+        sorted_rows = batches()
+        write_deltalake(
+            table,
+            pa.RecordBatchReader.from_batches(
+                interval_schema().append(of_day),
+                iter(lambda: reader.submit(next, sorted_rows, None).result(), None),
+            ),
+            mode="overwrite",
+            predicate=partition,
+            target_file_size=FILE_BYTES,
+            writer_properties=writer_properties(),
+        )
+    return version_of(table)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 
+import deltalake
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
@@ -87,6 +90,53 @@ def test_compacting_keeps_the_rows_and_leaves_the_last_day_and_whole_days_alone(
     assert (after.rows_digest, after.table_version) == (before.rows_digest, before.table_version + 1)
     assert retention.compact(telemetry_url, before=FIRST + DAY, since=FIRST) == 0
     assert header(telemetry_url) == after
+
+
+def fleet_row(vm, slot, interval_s=300):
+    """Ids as inventories have them: what tells VMs apart comes late."""
+    return {
+        "unique_id": f"vcenter.example.org/datacenter-1/{vm:04}", "metric": "cpu_millicores",
+        "ds": FIRST + slot * timedelta(seconds=interval_s), "interval_s": interval_s, "mean": vm + slot / 8,
+        "p95": None, "maximum": None, "samples": 0, "coverage_ppm": 1_000_000,
+    }  # fmt: skip
+
+
+def merge(url, rows):
+    SeriesStore(url).merge(pa.Table.from_pylist(rows, schema=interval_schema()))
+
+
+@pytest.mark.parametrize("at_once", [10, 100_000])
+def test_the_rows_of_a_vm_lie_together_in_compacted_days(telemetry_url, monkeypatch, at_once):
+    monkeypatch.setattr(retention, "SORTED_ROWS", at_once)
+    for slot in range(6):
+        merge(telemetry_url, [fleet_row(vm, slot) for vm in range(40)] + [fleet_row(3, slot, 3600)])
+    before = header(telemetry_url)
+    assert retention.compact(telemetry_url, before=FIRST + DAY, since=FIRST) == 1
+    (file,) = delta.open_table(telemetry_url).file_uris()
+    rows = pq.read_table(file, partitioning=None, columns=["interval_s", "unique_id", "ds"]).to_pylist()
+    of_vms = [list(run) for _vm, run in groupby(rows, key=lambda row: (row["interval_s"], row["unique_id"]))]
+    assert [len(run) for run in of_vms] == 41 * [6]
+    assert all(run == sorted(run, key=lambda row: row["ds"]) for run in of_vms)
+    assert header(telemetry_url).rows_digest == before.rows_digest
+
+
+@pytest.mark.parametrize("late", [fleet_row(7, 9), {**fleet_row(7, 1), "mean": 99.0}])
+def test_what_another_writer_commits_while_a_day_is_compacted_stays(telemetry_url, monkeypatch, late):
+    for slot in range(3):
+        merge(telemetry_url, [fleet_row(vm, slot) for vm in range(9)])
+    commit, lately = deltalake.write_deltalake, [late]
+
+    def overtaken(*given, **options):
+        while lately:
+            merge(telemetry_url, [lately.pop()])
+        commit(*given, **options)
+
+    monkeypatch.setattr(deltalake, "write_deltalake", overtaken)
+    assert retention.compact(telemetry_url, before=FIRST + DAY, since=FIRST) == 1
+    rows = SeriesStore(telemetry_url).read(None, start=FIRST, end=FIRST + DAY, interval_s=300)
+    wanted = {(vm, slot): vm + slot / 8 for vm in range(9) for slot in range(3)}
+    wanted[7, (late["ds"] - FIRST) // timedelta(minutes=5)] = late["mean"]
+    assert rows["mean"].to_pylist() == [mean for _place, mean in sorted(wanted.items())]
 
 
 def test_where_there_is_no_telemetry_there_is_nothing_to_do(telemetry_url):

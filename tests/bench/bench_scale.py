@@ -120,8 +120,10 @@ def write(place: str, vms: int) -> None:
     """A telemetry store whose days are sorted by VM, as it stands after it was compacted."""
     from deltalake import write_deltalake
 
+    from ansible_collections.headroom.fleet.plugins.module_utils._records.series import interval_schema
     from ansible_collections.headroom.fleet.plugins.module_utils._store.delta import open_or_create, writer_properties
 
+    schema = interval_schema().append(pa.field("day", pa.date32(), nullable=False))
     start = END - timedelta(days=DAYS)
     ds = int(start.timestamp()) * 1_000_000 + np.arange(DAYS * PER_DAY) * (INTERVAL_S * 1_000_000)
     begin = time.monotonic()
@@ -145,7 +147,10 @@ def write(place: str, vms: int) -> None:
                     "day": pa.array(np.full(rows, (start + timedelta(days=day)).date())),
                 }
                 write_deltalake(
-                    open_or_create(place), pa.table(columns), mode="append", writer_properties=writer_properties()
+                    open_or_create(place),
+                    pa.table(columns, schema),
+                    mode="append",
+                    writer_properties=writer_properties(),
                 )
     size = sum(one.stat().st_size for one in Path(place).rglob("*.parquet"))
     print(f"{vms:,} VMs: {size / 1e9:.2f} GB of telemetry written in {time.monotonic() - begin:.0f} s", flush=True)

@@ -71,11 +71,11 @@ class Moment:
 
 
 def describe(moment: Moment, ladder: Ladder) -> tuple[tuple[str, ...], Floats]:
-    """Names [F] and values [V, K, F] for all candidates of the ladder; in memory the candidates come first."""
+    """Names [F] and values [V, K, F] for all candidates of the ladder; in memory the features come first."""
     with needs("numpy"):
         import numpy as np
     found = [*_exceedances(moment, ladder), *_levels(moment, ladder), *_calendar(moment, ladder)]
-    values = np.empty((COUNT, len(moment.capacity), len(found)), dtype=np.float32).transpose(1, 0, 2)
+    values = np.empty((len(found), len(moment.capacity), COUNT), dtype=np.float32).transpose(1, 2, 0)
     for place, (_name, column) in enumerate(found):
         values[:, :, place] = column
     return tuple(name for name, _column in found), values

@@ -47,12 +47,19 @@ _LINES = (
     ("is_linear", _INTEGERS, None),
     ("shrinkage", _NUMBERS, None),
 )
-_NUMERICAL = {"0", "2", "4", "6", "8", "10"}  # decision types: which way a missing value goes, and what counts as one
+_NUMERICAL = {"0", "2", "8", "10"}  # decision types: which way a missing value goes, and whether it is one or 0
 
 
 def essential(text: str) -> str:
     """What a prediction needs of a text that the library wrote just now."""
     return text[: text.index(END) + len(END)]
+
+
+def values_of(text: str) -> list[dict[str, list[str]]]:
+    """The values of each line of each tree, of a text that the library wrote or that has been checked."""
+    trees = text[: text.index(END)].split("\nTree=")[1:]
+    lines = [[line.partition("=") for line in tree.split("\n")] for tree in trees]
+    return [{name: values.split() for name, _sign, values in of_tree} for of_tree in lines]
 
 
 def check_trees(text: str, *, features: int, objective: str) -> None:

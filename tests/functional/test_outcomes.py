@@ -23,6 +23,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context impor
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.decision import decision
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.outcomes import OutcomeRows
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.points import shipped
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizes import SeenAtCap
 from ansible_collections.headroom.fleet.plugins.module_utils._records.forecast import Forecast
 from ansible_collections.headroom.fleet.plugins.module_utils._records.model import read_model
 from ansible_collections.headroom.fleet.plugins.module_utils._records.outcomes import COLUMNS, UNIQUE_ID, read_outcomes
@@ -226,6 +227,7 @@ def test_a_second_cycle_does_nothing(told: dict[str, Told]) -> None:
 
 def test_a_pinned_forecast_has_the_same_bytes_whatever_was_done_since(told: dict[str, Told]) -> None:
     assert told["again"].made.outcomes == told["run"].made.outcomes != ""
+    assert told["again"].made.table == told["run"].made.table
 
 
 @pytest.mark.parametrize("bad", [np.full(50, -5.0), np.full(9, np.inf), np.full(2800, np.nan)])
@@ -255,6 +257,22 @@ def test_who_stood_at_its_limit_has_spent_of_its_budget_and_gets_headroom(asked:
     assert {name: row for name, row in free.items() if name != NAMES[3]} == {
         name: row for name, row in bound.items() if name != NAMES[3]
     }
+
+
+def test_what_was_seen_at_a_limit_is_told_to_forecasts(asked: Asked) -> None:
+    """Of limits that acts set since the clock, those before them count; of one that no act set, that it was there."""
+    one = next(vm for vm in asked.snapshot.vms if vm.unique_id == NAMES[3])
+    fields = {**one.fields, "live.cpu_limit_millicores": 500, "config.cpu_limit_millicores": 500}
+    vms = tuple(replace(vm, fields=fields) if vm is one else vm for vm in asked.snapshot.vms)
+    request = Request(now=asked.now, metrics=(CPU_MILLICORES, MEMORY_USED_MIB))
+    past = np.full((3, 3000), 200.0, dtype=np.float32)
+    past[:, -12:], past[:, -100:-90], past[:, 0] = 499.0, 1500.0, 499.0
+    with asked.site.context() as context:
+        at_cap = SeenAtCap(replace(context, now=asked.now), replace(asked.snapshot, vms=vms), request)
+    told = at_cap(CPU_MILLICORES, [NAMES[2], NAMES[3], "fake/unknown"], past)
+    assert not told[[0, 2]].any()
+    assert np.flatnonzero(told[1]).tolist() == list(range(2988, 3000))  # and not of what no forecast is scored by
+    assert not at_cap(MEMORY_USED_MIB, [NAMES[3]], past[1:2]).any()
 
 
 def test_a_stale_model_is_told_and_the_upper_bound_decides(site: Site, told: dict[str, Told]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ansible_collections.headroom.fleet.plugins.module_utils._core.clock import format_utc
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast import quantile_features, recurrent_training
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.scores import pinball
@@ -24,9 +25,10 @@ from ansible_collections.headroom.fleet.plugins.module_utils._jobs.train import 
 from ansible_collections.headroom.fleet.plugins.module_utils._records.forecast import Choice, Forecast
 from ansible_collections.headroom.fleet.plugins.module_utils._records.model import Key
 from ansible_collections.headroom.fleet.plugins.module_utils._records.series import CPU_MILLICORES
+from ansible_collections.headroom.fleet.plugins.module_utils._records.snapshot import Snapshot
 from ansible_collections.headroom.fleet.plugins.module_utils._store.tables import table_from_bytes
 
-from .test_models import NOW, PAST_DAYS, PER_DAY, VMS, Site, demand
+from .test_models import NAMES, NOW, PAST_DAYS, PER_DAY, VMS, Site, demand, vm
 
 pytestmark = pytest.mark.arithmetic
 
@@ -133,6 +135,22 @@ def test_one_vms_bad_data_never_touches_anothers_forecast(site: QuantileSite) ->
     assert {name: one for name, one in before.items() if name != "fake/u0"} == {
         name: one for name, one in after.items() if name != "fake/u0"
     }
+
+
+def test_demand_held_back_by_a_limit_is_not_taken_for_all_there_was(site: QuantileSite) -> None:
+    past = demand(PAST_DAYS + LATER_DAYS, seed=1)[:1]
+    limit = int(np.quantile(past, 0.7))
+    site.merge(np.minimum(past, limit), at=-PAST_DAYS, names=["fake/u0"])
+    field = {"live.cpu_limit_millicores": limit, "config.cpu_limit_millicores": limit}
+    vms = [replace(vm(name), fields=field if name == "fake/u0" else {}) for name in NAMES]
+    limited = site.context().artifacts.put(Snapshot(format_utc(NOW), ("fake",), (), tuple(vms)))
+    values = {}
+    for name, snapshot in (("free", site.snapshot()), ("limited", limited)):
+        forecast = site.forecast(LATER_DAYS, snapshot=snapshot)[1]
+        table = table_from_bytes(site.context().artifacts.get_bytes(forecast.table))
+        values[name] = table["value"].to_numpy().reshape(VMS, 12, len(LEVELS))
+    assert (values["limited"][0, :, 1] > values["free"][0, :, 1]).all()
+    np.testing.assert_array_equal(values["limited"][1:], values["free"][1:])
 
 
 @pytest.mark.parametrize(

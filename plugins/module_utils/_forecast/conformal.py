@@ -8,11 +8,14 @@ It covers at least q of the time if the errors are exchangeable; over time they 
 origins spread over the last week. Where a series has too few errors of its own, those of the whole fleet serve, each
 scaled by the level of its series. (Adaptive conformal inference, Gibbs and Candes, NeurIPS 2021, would also follow a
 drift of the errors themselves.)
+
+Demand seen at a cap is a lower bound, and so is its error: above the quantile it is a miss, certainly; at or below it
+tells nothing.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 from .._core.needs import needs
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float32]
     Doubles = npt.NDArray[np.float64]
     Integers = npt.NDArray[np.int64]
+    Flags = npt.NDArray[np.bool_]
 
 # Bins of scaled errors: evenly spaced in asinh(error / FINEST), which is linear near 0 and logarithmic far out.
 FINEST = 0.01
@@ -32,13 +36,17 @@ DECIMALS = 3  # of values: a thousandth of a millicore or MiB is beyond any mean
 ROUNDING = 1e-9  # (n + 1) q that should be whole may come out a bit above it
 
 
-def offsets(errors: Floats, levels: Doubles) -> tuple[Floats, npt.NDArray[np.bool_]]:
+def offsets(errors: Floats, levels: Doubles, bound: Optional[Flags] = None) -> tuple[Floats, Flags]:
     """Correct per series: errors [V, N, Q] (NaN: none) to offsets [V, Q], and whether n was large enough for the level.
 
-    Where it was not, the offset is the largest error, and NaN where there is no error at all.
+    Where it was not, the offset is the largest error, and NaN where there is no error at all. Where ``bound`` [V, N]
+    says that an error is at least so large, it counts only if it is larger than the offset without it.
     """
     with needs("numpy"):
         import numpy as np
+    if bound is not None and bound.any():
+        firm, _unused = offsets(np.where(bound[..., None], np.float32(np.nan), errors), levels)
+        errors = np.where(bound[..., None] & ~(errors > firm[:, None, :]), np.float32(np.nan), errors)
     if not errors.shape[1]:
         none = (len(errors), len(levels))
         return np.full(none, np.nan, dtype=np.float32), np.zeros(none, dtype=bool)
@@ -49,7 +57,7 @@ def offsets(errors: Floats, levels: Doubles) -> tuple[Floats, npt.NDArray[np.boo
     return np.take_along_axis(ascending, place[:, None, :], axis=1)[:, 0, :], rank <= count
 
 
-def corrected(raw: Floats, *, own: Floats, exact: npt.NDArray[np.bool_], fleet: Floats) -> Doubles:
+def corrected(raw: Floats, *, own: Floats, exact: Flags, fleet: Floats) -> Doubles:
     """Shift what engines say, [V, steps, Q], and bring it into the form that is issued.
 
     ``own`` and ``exact`` [V, Q] are what ``offsets`` returned, ``fleet`` [V, Q] the offsets of the whole fleet in the

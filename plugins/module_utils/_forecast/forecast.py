@@ -3,6 +3,7 @@
 """The forecast stage: interval rows in, quantiles and choices out. It never refuses: it falls back and says so.
 
 What a VM is given at present appears nowhere in it: a forecast of demand must not depend on the size that it decides.
+Only where use was held back by what a VM had then is told: demand seen there is a lower bound, and is learnt as one.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from .select import Only, Selection, Shape, Trial, attempt, select
 from .trained import BOTH, CHOSEN, MIX, MODEL, Spoken, listen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float32]
     Doubles = npt.NDArray[np.float64]
     Integers = npt.NDArray[np.int64]
+    Flags = npt.NDArray[np.bool_]
+    Held = Callable[[str, Sequence[str], Floats], Flags]
 
 MOSTLY_SEEN_PPM = 900_000  # of the time: a lost sample now and then is not worth a word
 
@@ -48,6 +51,7 @@ def make_forecast(
     engines: Sequence[Engine] = ENGINES,
     models: Optional[FleetModels] = None,
     together: Optional[Together] = None,
+    held: Optional[Held] = None,
 ) -> tuple[pa.Table, tuple[Choice, ...], tuple[str, ...]]:
     """Forecast every metric of the request for each VM.
 
@@ -56,7 +60,8 @@ def make_forecast(
     never negative, never NaN, ascending with the quantile), one choice per VM and metric, and warnings; a VM without
     history, or with rows that make no sense, has no rows, and a choice with engine "". A costly engine is tried for the
     first ``request.costly_vms`` of ``unique_ids`` alone. ``models`` speak beside the engine chosen. ``together`` learns
-    what the VMs of a place ask for jointly. Raises ``forecast.request``, ``forecast.rows``.
+    what the VMs of a place ask for jointly. ``held`` tells where the past [V, T] of a metric and VMs was seen at a cap.
+    Raises ``forecast.request``, ``forecast.rows``.
     """
     request.check(vms=len(unique_ids))
     shape = shape_of(request)
@@ -75,14 +80,16 @@ def make_forecast(
             known = past(table, metric=metric, target=request.target, span=span)
             rejected.update({(unique_id, metric): why for unique_id, why in known.rejected.items()})
             if known.unique_ids:
+                bound = None if held is None else held(metric, known.unique_ids, known.values)
                 trials = attempt(
                     known.values,
                     shape,
                     engines=bounded(engines, known.unique_ids, request, unique_ids=unique_ids),
                     under_way=span.under_way,
+                    bound=bound,
                 )
                 model = None if models is None else models.speaking(metric, known.unique_ids)
-                part = _part(metric, known, trials, model, request)
+                part = _part(metric, known, trials, model, request, bound=bound)
                 fleet[metric].add(trials[0].naive_errors, part.scale)
                 if together is not None:
                     together.learn(metric, known, trials, part.chosen, part.spoken)
@@ -170,12 +177,27 @@ class _Finished:
     silent: int  # series for which a costly engine was tried and has no forecast
 
 
-def _part(metric: str, known: Past, trials: Sequence[Trial], model: Optional[Speaking], request: Request) -> _Part:
+def _part(
+    metric: str,
+    known: Past,
+    trials: Sequence[Trial],
+    model: Optional[Speaking],
+    request: Request,
+    *,
+    bound: Optional[Flags],
+) -> _Part:
     """Choose among the engines, and hear what the trained model says beside the one chosen."""
     chosen, spoken = select(trials), None
     if model is not None:
-        under_way = request.cutoff > request.now
-        spoken = listen(model, known.values, shape_of(request), trials=trials, chosen=chosen, under_way=under_way)
+        spoken = listen(
+            model,
+            known.values,
+            shape_of(request),
+            trials=trials,
+            chosen=chosen,
+            under_way=request.cutoff > request.now,
+            bound=bound,
+        )
     complete = [trial.complete.tolist() for trial in trials]
     return _Part(metric, level_of(known.values), _lean(known), chosen, complete, spoken, model)
 

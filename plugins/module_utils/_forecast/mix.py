@@ -16,7 +16,7 @@ The state is a value. It is learnt from forecasts whose truth is known, and from
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 from .._core.needs import needs
 from .scores import pinball
@@ -80,15 +80,18 @@ def combined(standing: Standing, said: Doubles, *, least: float = LEAST) -> tupl
     return np.asarray(np.sort(value, axis=2), dtype=np.float64), np.asarray(who, dtype=np.int64)
 
 
-def judged(standing: Standing, said: Doubles, truth: Doubles, *, levels: Doubles) -> Standing:
-    """Take in what the engines said [V, E, S, Q] and what came [V, S], NaN where unknown."""
+def judged(
+    standing: Standing, said: Doubles, truth: Doubles, *, levels: Doubles, bound: Optional[Flags] = None
+) -> Standing:
+    """Take in what the engines said [V, E, S, Q] and what came [V, S], NaN where unknown; ``bound``: at least that."""
     with needs("numpy"):
         import numpy as np
     silent = _silent(said)
     every = np.concatenate([said, _mixed(standing, said, silent)[:, None]], axis=1)
     known = ~np.isnan(truth)
     heard = np.asarray(known.any(axis=1))
-    loss = pinball(np.where(known, truth, 0.0)[:, None], every, levels)  # [V, E + 1, S, Q]
+    least = None if bound is None else bound[:, None]
+    loss = pinball(np.where(known, truth, 0.0)[:, None], every, levels, least)  # [V, E + 1, S, Q]
     mean = np.where(known[:, None, :, None], loss, 0.0).sum(axis=2) / np.maximum(known.sum(axis=1), 1)[:, None, None]
     # Whoever was silent has its say counted as the worst of the others: silence must not pay.
     mean = np.where(np.isnan(mean), np.nan_to_num(mean, nan=0.0).max(axis=1, keepdims=True), mean)

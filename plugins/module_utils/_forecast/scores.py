@@ -10,7 +10,7 @@ distribution: what is counted is the expectation of its randomised form (Czado, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 from .._core.needs import needs
 
@@ -20,16 +20,24 @@ if TYPE_CHECKING:
 
     Doubles = npt.NDArray[np.float64]
     Integers = npt.NDArray[np.int64]
+    Flags = npt.NDArray[np.bool_]
 
 DECILE = 10
 
 
-def pinball(truth: Doubles, value: Doubles, levels: Doubles) -> Doubles:
-    """Loss [..., Q] of the quantiles ``value`` [..., Q] where ``truth`` [...] came."""
+def pinball(truth: Doubles, value: Doubles, levels: Doubles, bound: Optional[Flags] = None) -> Doubles:
+    """Loss [..., Q] of the quantiles ``value`` [..., Q] where ``truth`` [...] came.
+
+    Where ``bound`` [...] says that at least that came, a value below it has missed by that much, and one at or above it
+    may be right (Powell, Journal of Econometrics 1986).
+    """
     with needs("numpy"):
         import numpy as np
     error = truth[..., None] - value
-    return np.asarray(np.maximum(levels * error, (levels - 1) * error), dtype=np.float64)
+    over = (levels - 1) * error
+    if bound is not None:
+        over = np.where(bound[..., None], 0.0, over)
+    return np.asarray(np.maximum(levels * error, over), dtype=np.float64)
 
 
 def covered(truth: Doubles, value: Doubles, levels: Doubles) -> Doubles:

@@ -14,6 +14,8 @@ An engine takes naive's place only where its lead is more than chance would give
 origins, exceed one standard error of that sum (the rule of Breiman, Friedman, Olshen and Stone, 1984, for the choice
 of a model by cross-validation). Else the best of many that are as good wins by luck, and does worse the next time.
 
+Demand seen at a cap is a lower bound. Whoever said less has missed by at least that much; more may have been right.
+
 A series with fewer than ``LEAST_ORIGINS`` scored origins keeps naive, to be corrected with the errors of the whole
 fleet. An engine that cannot say every step is not chosen. Of equal scores the engine that stands first wins.
 """
@@ -21,7 +23,7 @@ fleet. An engine that cannot say every step is not chosen. Of equal scores the e
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 from .._core.needs import needs
 from .conformal import offsets
@@ -29,6 +31,7 @@ from .engines import Engine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TypeVar
 
     import numpy as np
     import numpy.typing as npt
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     Doubles = npt.NDArray[np.float64]
     Integers = npt.NDArray[np.int64]
     Flags = npt.NDArray[np.bool_]
+    Kind = TypeVar("Kind", np.float32, np.bool_)
 
 ORIGINS = 24
 SPACING_S = 7 * 3600  # 24 of them are a week, and 7 is prime to 24: one origin in each hour of the day
@@ -70,11 +74,17 @@ class Trial:
     loss: Floats  # [V, O, S, Q], of the corrected forecast
     offset: Floats  # [V, Q], the series' own correction; NaN: too few origins
     exact: Flags  # [V, Q], whether its own errors are enough for the level
+    bound: Optional[Flags] = None  # [V, O, S], whether the truth was a lower bound
 
     @property
     def naive_errors(self) -> Floats:
-        """Of naive, for the fleet's correction, [V, N]: it says the same at every level."""
-        return self.errors[..., 0].reshape(len(self.errors), self.errors.shape[1] * self.errors.shape[2])
+        """Of naive, for the fleet's correction, [V, N]: it says the same at every level; NaN: none that tells."""
+        with needs("numpy"):
+            import numpy as np
+        errors = self.errors[..., 0]
+        if self.bound is not None:
+            errors = np.where(self.bound & (errors <= 0), np.float32(np.nan), errors)
+        return errors.reshape(len(errors), errors.shape[1] * errors.shape[2])
 
 
 @dataclass(frozen=True)
@@ -112,21 +122,29 @@ class Only:
         return value
 
 
-def attempt(past: Floats, shape: Shape, *, engines: Sequence[Engine], under_way: bool = False) -> list[Trial]:
-    """Try each engine on each series of ``past`` [V, T], NaN where unknown.
+def attempt(
+    past: Floats,
+    shape: Shape,
+    *,
+    engines: Sequence[Engine],
+    under_way: bool = False,
+    bound: Optional[Flags] = None,
+) -> list[Trial]:
+    """Try each engine on each series of ``past`` [V, T], NaN where unknown; ``bound`` [V, T]: there was at least that.
 
     If the last column is still ``under_way`` it is the newest there is to forecast from, but no truth to score by.
     """
     ends = origins_of(past.shape[1] - under_way, shape)
     truth = truth_at(past, ends, shape)
-    return [_trial(engine, past, truth, ends, shape) for engine in engines]
+    least = None if bound is None else truth_at(bound, ends, shape)
+    return [_trial(engine, past, truth, ends, shape, bound=least) for engine in engines]
 
 
-def truth_at(past: Floats, ends: Sequence[int], shape: Shape) -> Floats:
+def truth_at(past: npt.NDArray[Kind], ends: Sequence[int], shape: Shape) -> npt.NDArray[Kind]:
     """Return what came after each end at the scored steps, [V, ends, S]."""
     with needs("numpy"):
         import numpy as np
-    truth = np.empty((len(past), len(ends), len(shape.scored)), dtype=np.float32)
+    truth = np.empty((len(past), len(ends), len(shape.scored)), dtype=past.dtype)
     for place, end in enumerate(ends):
         truth[:, place] = past[:, [end + shape.lead + step for step in shape.scored]]
     return truth
@@ -164,7 +182,9 @@ def select(trials: Sequence[Trial]) -> Selection:
     return best
 
 
-def _trial(engine: Engine, past: Floats, truth: Floats, ends: Sequence[int], shape: Shape) -> Trial:
+def _trial(
+    engine: Engine, past: Floats, truth: Floats, ends: Sequence[int], shape: Shape, *, bound: Optional[Flags]
+) -> Trial:
     with needs("numpy"):
         import numpy as np
     (raw,) = np.moveaxis(_forecast(engine, past, [past.shape[1]], shape), 1, 0)
@@ -174,12 +194,16 @@ def _trial(engine: Engine, past: Floats, truth: Floats, ends: Sequence[int], sha
     loss = np.empty_like(errors)
     levels = shape.levels.astype(np.float32)
     for half in (0, 1):
-        offset, _unused = offsets(_flat(errors[:, 1 - half :: 2]), shape.levels)
+        other = None if bound is None else _flat(bound[:, 1 - half :: 2])
+        offset, _unused = offsets(_flat(errors[:, 1 - half :: 2]), shape.levels, other)
         corrected = errors[:, half::2] - offset[:, None, None, :]
-        loss[:, half::2] = np.maximum(levels * corrected, (levels - 1) * corrected)
-    offset, exact = offsets(_flat(errors), shape.levels)
+        over = (levels - 1) * corrected
+        if bound is not None:
+            over[bound[:, half::2]] = 0
+        loss[:, half::2] = np.maximum(levels * corrected, over)
+    offset, exact = offsets(_flat(errors), shape.levels, None if bound is None else _flat(bound))
     offset[_scored_origins(~np.isnan(loss[..., 0])) < LEAST_ORIGINS] = np.nan
-    return Trial(raw, np.isfinite(raw).all(axis=(1, 2)), errors, loss, offset, exact)
+    return Trial(raw, np.isfinite(raw).all(axis=(1, 2)), errors, loss, offset, exact, bound)
 
 
 def _forecast(engine: Engine, past: Floats, ends: Sequence[int], shape: Shape) -> Floats:
@@ -190,14 +214,22 @@ def _forecast(engine: Engine, past: Floats, ends: Sequence[int], shape: Shape) -
 
 def origins_of(known: int, shape: Shape) -> list[int]:
     """Ends of the pasts to forecast from, newest first; what they forecast lies wholly in the known."""
-    spacing = max(SPACING_S // shape.interval_s, shape.steps, 1)
     newest = known - shape.lead - shape.steps
-    return list(range(newest, 0, -spacing))[:ORIGINS]
+    return list(range(newest, 0, -_spacing(shape)))[:ORIGINS]
 
 
-def _flat(errors: Floats) -> Floats:
-    """[V, O, S, Q] to [V, O * S, Q]."""
-    return errors.reshape(len(errors), errors.shape[1] * errors.shape[2], errors.shape[3])
+def looked_back(shape: Shape) -> int:
+    """The newest columns of a past that hold all truths that forecasts are scored by, one under way included."""
+    return 1 + shape.lead + shape.steps + (ORIGINS - 1) * _spacing(shape)
+
+
+def _spacing(shape: Shape) -> int:
+    return max(SPACING_S // shape.interval_s, shape.steps, 1)
+
+
+def _flat(errors: npt.NDArray[Kind]) -> npt.NDArray[Kind]:
+    """[V, O, S, ...] to [V, O * S, ...]."""
+    return errors.reshape(len(errors), errors.shape[1] * errors.shape[2], *errors.shape[3:])
 
 
 def _by_origin(loss: Floats, where: Flags) -> Doubles:

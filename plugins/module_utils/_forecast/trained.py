@@ -11,7 +11,7 @@ the chosen engine, or the mean of both, did clearly better (``mix``).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 from .._core.needs import needs
 from .calibration import corrected, learnt, uncorrected
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float32]
     Doubles = npt.NDArray[np.float64]
     Integers = npt.NDArray[np.int64]
+    Flags = npt.NDArray[np.bool_]
 
 MIX = "mix"  # name of the mean of the model and the chosen engine
 MODEL, CHOSEN, BOTH = range(3)  # who speaks
@@ -64,8 +65,12 @@ def listen(
     trials: Sequence[Trial],
     chosen: Selection,
     under_way: bool = False,
+    bound: Optional[Flags] = None,
 ) -> Spoken:
-    """Ask a trained model about ``past`` [V, T], and hold it against what ``chosen`` of ``trials`` would have said."""
+    """Ask a trained model about ``past`` [V, T], and hold it against what ``chosen`` of ``trials`` would have said.
+
+    ``bound`` [V, T]: there was at least that.
+    """
     with needs("numpy"):
         import numpy as np
     ends = origins_of(past.shape[1] - under_way, shape)[:MOST_ORIGINS]
@@ -73,6 +78,7 @@ def listen(
     raw = engine.forecast(past, moments, steps=steps, levels=shape.levels, interval_s=shape.interval_s)
     said = raw[:, :, shape.lead :].astype(np.float64)
     came = truth_at(past, ends, shape)
+    least = None if bound is None else truth_at(bound, ends, shape)
     theirs = _chosen_at(chosen, trials, came, len(ends))
     correction = uncorrected(len(past), len(shape.levels))
     standing = unknown(len(past), 2, len(shape.levels))
@@ -82,8 +88,9 @@ def listen(
         ours = said[:, place + 1, shape.scored]
         both = np.stack([corrected(ours, correction), theirs[:, place]], axis=1)
         truth[np.isnan(both).any(axis=(1, 2, 3))] = np.nan  # who was not asked is neither praised nor blamed
-        standing = judged(standing, both, truth, levels=shape.levels)
-        correction = learnt(correction, ours, truth, levels=shape.levels)
+        held = None if least is None else least[:, place]
+        standing = judged(standing, both, truth, levels=shape.levels, bound=held)
+        correction = learnt(correction, ours, truth, levels=shape.levels, bound=held)
         origins += ~np.isnan(truth).all(axis=1)
     errors = np.full(theirs.shape, np.nan)
     for place in range(len(ends)):

@@ -25,6 +25,7 @@ from .partitions import gather
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .._forecast.forecast import Held
     from .._records.snapshot import Snapshot
     from .outcomes import OutcomeRows
     from .partitions import Workers
@@ -52,6 +53,7 @@ def forecast(
     models: Optional[FleetModels] = None,
     snapshot: Optional[Snapshot] = None,
     outcomes: Optional[OutcomeRows] = None,
+    held: Optional[Held] = None,
     workers: Optional[Workers] = None,
 ) -> Forecasted:
     """Forecast these VMs once, as one fleet.
@@ -59,7 +61,8 @@ def forecast(
     With ``series_digest`` the rows are exactly those that the header names, whatever was written since, and
     ``series.changed`` is raised if the store no longer has them. With ``snapshot``, which says who is where, it also
     holds the joint demand of every host and host set, and with ``outcomes`` what the outcome models say of the same
-    telemetry: in this process as it is read, or by ``workers``. Otherwise raises what the stores raise.
+    telemetry: in this process as it is read, or by ``workers``. ``held`` is for ``make_forecast``. Otherwise raises
+    what the stores raise.
     """
     if series_digest is None:
         pinned = None
@@ -77,7 +80,7 @@ def forecast(
     together = None if snapshot is None else Together(snapshot, request)
     tables = scan.tables() if outcomes is None or workers is not None else outcomes.watched(scan.tables())
     table, choices, notes = make_forecast(
-        tables, request, unique_ids=unique_ids, engines=engines, models=models, together=together
+        tables, request, unique_ids=unique_ids, engines=engines, models=models, together=together, held=held
     )
     header = scan.header()
     if pinned is not None and header != pinned:

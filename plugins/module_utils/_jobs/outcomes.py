@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from copy import copy
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
@@ -19,7 +19,6 @@ from .._core.errors import HeadroomError
 from .._core.needs import needs
 from .._forecast.features import PAST_DAYS
 from .._forecast.outcome_model import curves
-from .._forecast.realised import Frame
 from .._plan.guard import GuardRule, kept_free
 from .._records.model import CANARY, CURRENT, OUTCOME
 from .._records.outcomes import (
@@ -39,7 +38,7 @@ from .._store import models
 from .models import load, loaded_speakers
 from .recorded import MEASURES, newest_end, recorded
 from .sizer import believed, moment_of
-from .sizes import BOUNDS, US_PER_S, acts_between, sizes_by
+from .sizes import US_PER_S, Had
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -57,10 +56,6 @@ if TYPE_CHECKING:
     Doubles = npt.NDArray[np.float64]
     Flags = npt.NDArray[np.bool_]
 
-# Acts after the clock count as well: the first of them says what there was before it, of which what is there now, or in
-# a snapshot of any time, says nothing.
-EVER = datetime(9999, 1, 1, tzinfo=timezone.utc)
-IMPOSSIBLE = 1.2  # times a size: who used more had another one then, which somebody else has changed
 UNSPOKEN = "no model speaks for them yet"
 SILENT = "no telemetry"
 STALE = "no interval of the last half hour is known"
@@ -106,7 +101,7 @@ class OutcomeRows:
         self._silent: dict[str, dict[str, str]] = {}  # by metric: why other VMs have none
         self._parts: list[Outcomes] = []
         self._speakers = {metric: self._speaking(context, metric) for metric in request.metrics if metric in MEASURES}
-        self._held = {metric: self._sizes(context, metric) for metric, found in self._speakers.items() if found}
+        self._sizes = {metric: self._had(context, metric) for metric, found in self._speakers.items() if found}
 
     def watched(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         """The same tables of whole VMs; each is looked at as it passes."""
@@ -192,18 +187,11 @@ class OutcomeRows:
             )
         return model
 
-    def _sizes(self, context: Context, metric: str) -> dict[str, Doubles]:
-        """The sizes [T] of every VM that an act touched in the past looked at, in units of size."""
-        measure = MEASURES[metric]
-        start_us, ever_us = (round(one.timestamp()) * US_PER_S for one in (self._start, EVER))
-        acts = acts_between(context, resource=measure.resource, since_us=start_us, until_us=ever_us)
-        touched = sorted({one for of in acts.values() for one in of} & self._vms.keys())
-        if not touched:
-            return {}
+    def _had(self, context: Context, metric: str) -> Had:
+        """The sizes over the past looked at."""
+        start_us = round(self._start.timestamp()) * US_PER_S
         steps = (self._end - self._start) // timedelta(seconds=self._step_s)
-        frame = Frame(touched, metric, start_us, self._step_s, steps)
-        sizes = sizes_by(acts, [self._vms[one] for one in touched], frame=frame, resource=measure.resource)
-        return dict(zip(touched, sizes / measure.unit))
+        return Had(context, self._vms, metric=metric, start_us=start_us, step_s=self._step_s, steps=steps)
 
     def _learn(self, table: pa.Table, metric: str, found: Sequence[_Speaker]) -> None:
         rows = _rows_of(table, metric, self._start, self._step_s)
@@ -222,7 +210,8 @@ class OutcomeRows:
             trace = self._fresh(past.trace, metric)
             if not trace.unique_ids:
                 continue
-            _seen, saturated = seen_under(self._sizes_of(trace, metric), trace.demand, trace.capacity)
+            sizes = self._sizes[metric].over([self._vms[one] for one in trace.unique_ids], trace.demand)
+            _seen, saturated = seen_under(sizes, trace.demand, trace.capacity)
             for speaker in found:
                 if speaker.model.header.target == target:
                     self._ask(speaker, trace, saturated, metric)
@@ -235,22 +224,6 @@ class OutcomeRows:
         late = [one for one, there in zip(trace.unique_ids, known) if not there]
         self._silent[metric].update(dict.fromkeys(late, STALE))
         return trace.only([one for one, there in zip(trace.unique_ids, known) if there]) if late else trace
-
-    def _sizes_of(self, trace: Trace, metric: str) -> Doubles:
-        """What each VM had [V, T]: what its acts say, else what it has; NaN where it is not known."""
-        with needs("numpy"):
-            import numpy as np
-        bounds, held = BOUNDS[MEASURES[metric].resource], self._held[metric]
-        has = []
-        for one in trace.unique_ids:
-            found = [self._vms[one].size(bound) * per_unit for bound, per_unit in bounds.items()]
-            has.append(float(min((size for size in found if size), default=np.nan)))  # a limit of 0 is none
-        sizes = np.repeat(np.array(has)[:, None] / MEASURES[metric].unit, trace.steps, axis=1)
-        for row, one in enumerate(trace.unique_ids):
-            if one in held:
-                sizes[row] = held[one]
-        with np.errstate(invalid="ignore"):
-            return np.where(trace.demand > IMPOSSIBLE * sizes, np.nan, sizes)
 
     def _ask(self, speaker: _Speaker, trace: Trace, saturated: Flags, metric: str) -> None:
         with needs("numpy"):

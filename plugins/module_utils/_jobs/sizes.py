@@ -7,13 +7,16 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Optional
 
 from .._core.clock import parse_utc
 from .._core.errors import HeadroomError
 from .._core.needs import needs
 from .._core.units import MILLICORES_PER_VCPU
+from .._forecast.forecast import shape_of
 from .._forecast.realised import Frame, Point, sizes_along
+from .._forecast.select import looked_back
 from .._records.codec import decode_artifact
 from .._records.receipt import DONE, REVERTED
 from .._records.snapshot import Snapshot
@@ -27,17 +30,23 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from .._forecast.request import Request
     from .._records.action import Action
     from .._records.vm import VM
     from .._replay.trace import Trace
     from .context import Context
 
+    Floats = npt.NDArray[np.float32]
     Doubles = npt.NDArray[np.float64]
     Flags = npt.NDArray[np.bool_]
 
 # Resource -> what bounds the use of it, each with how much of the metric one unit is: a VM has the least of them.
 BOUNDS = {VCPUS: {VCPUS: MILLICORES_PER_VCPU, CPU_LIMIT_MILLICORES: 1}, MEMORY_MIB: {MEMORY_MIB: 1}}
 US_PER_MS, US_PER_S = 1000, 1_000_000
+# Acts after a clock count as well: the first of them says what there was before it, of which what is there now, or in a
+# snapshot of any time, says nothing.
+EVER_US = round(datetime(9999, 1, 1, tzinfo=timezone.utc).timestamp()) * US_PER_S
+IMPOSSIBLE = 1.2  # times a size: who used more had another one then, which somebody else has changed
 
 Acts = Mapping[str, Mapping[str, Sequence[Point]]]  # by what bounds a resource, and unique_id
 
@@ -135,6 +144,63 @@ def held_back(context: Context, trace: Trace, vms: Sequence[VM], *, metric: str)
     sizes = sizes_by(acts, mine, frame=frame, resource=measure.resource) / measure.unit
     with np.errstate(invalid="ignore"):
         return seen_under(sizes, trace.demand, trace.capacity)[1]
+
+
+class Had:
+    """The sizes of VMs over T intervals: what acts say of those that they touched, of the others what they have."""
+
+    def __init__(
+        self, context: Context, vms: Mapping[str, VM], *, metric: str, start_us: int, step_s: int, steps: int
+    ) -> None:
+        self._measure, self._steps = MEASURES[metric], steps
+        acts = acts_between(context, resource=self._measure.resource, since_us=start_us, until_us=EVER_US)
+        touched = sorted({one for of in acts.values() for one in of} & vms.keys())
+        frame = Frame(touched, metric, start_us, step_s, steps)
+        some = [vms[one] for one in touched]
+        sizes = sizes_by(acts, some, frame=frame, resource=self._measure.resource) / self._measure.unit
+        self._touched = dict(zip(touched, sizes))
+
+    def over(self, vms: Sequence[VM], demand: Doubles) -> Doubles:
+        """In units of size [V, T]; NaN where it is not known, or where such a demand [V, T] tells of another one."""
+        with needs("numpy"):
+            import numpy as np
+        bounds, has = BOUNDS[self._measure.resource], []
+        for vm in vms:
+            found = [vm.size(bound) * per_unit for bound, per_unit in bounds.items()]
+            has.append(float(min((size for size in found if size), default=np.nan)))  # a limit of 0 is none
+        sizes = np.repeat(np.array(has)[:, None] / self._measure.unit, self._steps, axis=1)
+        for row, vm in enumerate(vms):
+            if vm.unique_id in self._touched:
+                sizes[row] = self._touched[vm.unique_id]
+        with np.errstate(invalid="ignore"):
+            return np.where(demand > IMPOSSIBLE * sizes, np.nan, sizes)
+
+
+class SeenAtCap:
+    """Where the past that a forecast is corrected by was seen at the size that a VM had: there may have been more."""
+
+    def __init__(self, context: Context, snapshot: Snapshot, request: Request) -> None:
+        self._vms = {vm.unique_id: vm for vm in snapshot.vms}
+        self._columns = columns = min(request.columns, looked_back(shape_of(request)))
+        start_us = round((request.cutoff.timestamp() - columns * request.interval_s) * US_PER_S)
+        frame = {"start_us": start_us, "step_s": request.interval_s, "steps": columns}
+        metrics = [metric for metric in request.metrics if metric in MEASURES]
+        self._had = {metric: Had(context, self._vms, metric=metric, **frame) for metric in metrics}
+
+    def __call__(self, metric: str, unique_ids: Sequence[str], past: Floats) -> Flags:
+        """Flags of the past [V, T] of some VMs, in the metric's unit; of one that the snapshot has not, none."""
+        with needs("numpy"):
+            import numpy as np
+        flags = np.zeros(past.shape, dtype=bool)
+        rows = [row for row, one in enumerate(unique_ids) if one in self._vms]
+        if metric in self._had and rows:
+            vms, measure = [self._vms[unique_ids[row]] for row in rows], MEASURES[metric]
+            demand = past[rows, -self._columns :].astype(np.float64) / measure.unit
+            sizes = self._had[metric].over(vms, demand)
+            capacity = np.array([[max(vm.size(name) for name in measure.sizes)] for vm in vms], dtype=np.float64)
+            with np.errstate(invalid="ignore"):
+                flags[rows, -self._columns :] = seen_under(sizes, demand, capacity)[1]
+        return flags
 
 
 def _span(action: Action, per_unit: int) -> tuple[float, float]:

@@ -27,6 +27,7 @@ from .outcomes import OutcomeRows
 from .partitions import Workers
 from .prometheus import query_prometheus
 from .sampled import read_samplers
+from .sizes import SeenAtCap
 from .speaking import speaking
 
 if TYPE_CHECKING:
@@ -213,6 +214,7 @@ def forecast_demand(
         models=models,
         snapshot=seen,
         outcomes=OutcomeRows(context, seen, request),
+        held=SeenAtCap(context, seen, request),
         workers=Workers(workers) if workers else None,
     )
     values = {"forecast": found.digest, "series": found.series, "rows": found.rows, "engines": found.engines}

@@ -35,6 +35,20 @@ def test_too_few_errors_for_a_level_give_the_largest_and_say_so():
     assert not exact[1].any()
 
 
+def test_an_error_that_is_a_lower_bound_counts_where_it_is_a_miss_and_else_not_at_all():
+    levels = np.array([0.5, 0.9])
+    known = np.arange(1, 20)
+    seen = errors([*known, -50, -50, 5, 30, 30], known, levels=levels)
+    bound = np.arange(24) >= np.array([[19], [24]])
+    offset, _unused = offsets(seen, levels, bound)
+    assert offset[0, 0] == offsets(errors([*known, 30, 30], levels=levels), levels)[0][0, 0] == 11
+    assert offset[0, 1] == 30
+    assert offset[1].tolist() == [10, 18]
+    none, exact = offsets(seen, levels, np.ones_like(bound))
+    assert np.isnan(none).all()
+    assert not exact.any()
+
+
 def test_corrected_forecasts_keep_their_word_on_exchangeable_errors():
     rng = np.random.default_rng(7)
     levels = np.array([0.5, 0.9, 0.95])

@@ -342,3 +342,28 @@ def test_a_look_back_of_a_whole_cycle_knows_it_though_the_newest_interval_is_lat
     rows = series(noisy(count=5 * WEEK), until=NOW - late)
     _unused, choices = made(rows, request=replace(REQUEST, now=NOW + timedelta(seconds=90)))
     assert 28 * 86400 <= choices["lab/a", CPU].history_s <= 28 * 86400 + 3600
+
+
+@pytest.mark.parametrize("parts", [2, 7])
+def test_demand_seen_at_a_cap_raises_its_own_vms_forecast_however_vms_are_dealt_out(parts):
+    rng = np.random.default_rng(6)
+    cap = 1050.0
+    demand = {f"lab/{number}": rng.normal(1000, 100, WEEK) for number in range(7)}
+    demand["lab/0"] = np.where(rng.random(WEEK) < 0.5, np.minimum(demand["lab/0"], cap), demand["lab/0"])
+    rows = [series(past, unique_id=one) for one, past in demand.items()]
+    told = []
+
+    def held(metric, unique_ids, past):
+        told.append((metric, *unique_ids))
+        return (past == np.float32(cap)) & (np.array(unique_ids) == "lab/0")[:, None]
+
+    def forecast(count, held=None):
+        tables = [pa.concat_tables(rows[place::count]) for place in range(count)]
+        return make_forecast(tables, REQUEST, unique_ids=list(demand), held=held)[0]
+
+    whole, free = forecast(1, held), forecast(1)
+    assert forecast(parts, held).equals(whole)
+    assert sorted(one for _metric, *ids in told[1:] for one in ids) == sorted(demand)
+    assert (values(whole, "lab/0")[:, 1:] > values(free, "lab/0")[:, 1:]).all()
+    for one in list(demand)[1:]:
+        np.testing.assert_array_equal(values(whole, one), values(free, one))

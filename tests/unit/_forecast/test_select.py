@@ -48,6 +48,44 @@ def test_each_series_gets_the_engine_that_fits_its_shape(name):
     assert selection.ratio[0, 0] == 1 if name == "naive" else selection.ratio[0, 0] < 0.9
 
 
+def test_demand_at_a_cap_is_learnt_as_a_lower_bound_of_it():
+    rng = np.random.default_rng(3)
+    demand = rng.normal(1000, 100, (60, len(HOURS)))
+    cap = np.where(rng.random(demand.shape) < 0.5, 900.0, np.inf)
+    seen = np.minimum(demand, cap).astype(np.float32)
+    (naive,) = attempt(seen, SHAPE, engines=ENGINES[:1])
+    (told,) = attempt(seen, SHAPE, engines=ENGINES[:1], bound=demand > cap)
+    coming = rng.normal(1000, 100, (60, 4, 500))
+
+    def covered(trial):
+        return (coming[..., None] <= (trial.raw + trial.offset[:, None])[:, :, None]).mean(axis=(0, 1, 2))
+
+    assert (covered(naive)[1:] < [0.85, 0.935]).all()
+    assert (covered(told)[1:] > [0.87, 0.94]).all()
+    assert np.nanquantile(told.naive_errors, 0.9) > np.nanquantile(naive.naive_errors, 0.9)
+    np.testing.assert_array_equal(told.errors, naive.errors)  # what was said can still be told from them
+
+
+class Burst:
+    """Says what the cap hides."""
+
+    name = "burst"
+
+    def forecast(self, past, ends, *, steps, levels, **_unused):
+        return np.full((len(past), len(ends), steps, len(levels)), 2000.0, dtype=np.float32)
+
+
+def test_who_said_more_than_a_cap_let_through_was_not_wrong():
+    rng = np.random.default_rng(4)
+    seen = np.where(rng.random(len(HOURS)) < 0.5, 1000.0, rng.normal(2000, 10, len(HOURS)))[None].astype(np.float32)
+    engines = (*ENGINES[:1], Burst())
+    held = seen == 1000
+    as_demand, as_bound = (select(attempt(seen, SHAPE, engines=engines, bound=of)) for of in (None, held))
+    assert as_bound.ratio[0, 0] < 0.1
+    assert as_demand.ratio[0, 0] > 0.2
+    assert as_bound.engine[0].tolist() == [1, 1, 1]
+
+
 def test_each_level_is_chosen_for_itself():
     rng = np.random.default_rng(8)
     bursts = 3000 * (rng.random((20, len(HOURS))) < 0.1)

@@ -51,11 +51,11 @@ def demand(spread=100.0, seed=1):
     return np.random.default_rng(seed).normal(1000, spread, (SERIES, len(HOURS))).astype(np.float32)
 
 
-def heard(model, past, engines=ENGINES):
-    trials = attempt(past, SHAPE, engines=engines)
+def heard(model, past, engines=ENGINES, bound=None):
+    trials = attempt(past, SHAPE, engines=engines, bound=bound)
     chosen = select(trials)
     values = np.sort((chosen.raw + np.nan_to_num(chosen.offset)[:, None, :]).astype(np.float64), axis=2).round(3)
-    spoken = listen(model, past, SHAPE, trials=trials, chosen=chosen)
+    spoken = listen(model, past, SHAPE, trials=trials, chosen=chosen, bound=bound)
     return spoken, values, *spoken.beside(values)
 
 
@@ -92,6 +92,33 @@ def test_a_good_model_stays_and_is_corrected_by_its_misses():
     spoken, _values, _issued, who = heard(Says([940, 1128], unseen=200), past)
     assert (who != CHOSEN).any()
     assert (spoken.raw[..., 0] > 940).mean() > 0.5  # the truth lay above it more often than not
+
+
+@pytest.mark.parametrize(("width", "unseen", "at_least", "at_most"), [
+    pytest.param(1.0, 200, 0.88, 0.92, id="right"),
+    pytest.param(0.7, 200, 0.86, 0.92, id="too narrow"),
+    pytest.param(1.3, 200, 0.88, 0.94, id="too wide"),
+    pytest.param(1.0, 7, 0.86, 0.92, id="right, young"),
+    pytest.param(0.7, 0, 0.80, 0.83, id="too narrow, as it is said"),
+])  # fmt: skip
+def test_what_a_model_issues_keeps_its_word_after_the_few_moments_that_it_is_asked_of(width, unseen, at_least, at_most):
+    rng = np.random.default_rng(8)
+    past = rng.normal(1000, 100, (600, len(HOURS) + SHAPE.steps)).astype(np.float32)
+    model = Says([1000, 1000 + width * 128.16], unseen=unseen)
+    spoken, *_unused = heard(model, past[:, : -SHAPE.steps])
+    assert at_least < (past[:, -SHAPE.steps :] <= spoken.raw[..., 1]).mean() < at_most
+    assert 0.48 < (past[:, -SHAPE.steps :] <= spoken.raw[..., 0]).mean() < 0.52
+
+
+def test_a_model_is_not_corrected_by_what_a_cap_let_through():
+    rng = np.random.default_rng(9)
+    demand = rng.normal(1000, 100, (600, len(HOURS) + SHAPE.steps))
+    cap = np.where(rng.random(demand.shape) < 0.5, 900.0, np.inf)
+    past = np.minimum(demand, cap)[:, : -SHAPE.steps].astype(np.float32)
+    held = (demand > cap)[:, : -SHAPE.steps]
+    for bound, low, high in ((None, 0.8, 0.86), (held, 0.865, 0.92)):
+        spoken, *_unused = heard(Says([1000, 1128.16], unseen=200), past, bound=bound)
+        assert low < (demand[:, -SHAPE.steps :] <= spoken.raw[..., 1]).mean() < high
 
 
 def test_the_mean_of_both_speaks_where_it_was_better():

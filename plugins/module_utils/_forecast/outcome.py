@@ -29,7 +29,7 @@ OVER = 1e-4  # relative: less above the allocation is rounding
 class Guard:
     """What happens to a saturated VM: it grows to ``jump`` times its allocation, at least to ``ceiling`` [V].
 
-    Each interval more is a jump more, and what a growth has not helped gets all that it may have (``_plan.guard``).
+    Each interval more is a jump more, until a growth is seen to have been too little (``_plan.guard``).
     """
 
     jump: float
@@ -66,8 +66,7 @@ def outcome(demand: Doubles, sizes: Doubles, capacity: Doubles, guard: Guard) ->
         added += held - first
         saturated = limited & (wanted >= SATURATED * held)
         in_a_row = np.where(saturated, np.minimum(in_a_row + 1, guard.delay + 2), 0)
-        jumped = np.minimum(np.maximum(guard.jump**in_a_row * held, guard.ceiling[:, None]), most)
-        target = np.where(in_a_row == guard.delay + 2, most, jumped)
+        target = np.minimum(np.maximum(guard.jump**in_a_row * held, guard.ceiling[:, None]), most)
         grown[interval + 1 + guard.delay] = np.where(saturated, target, 0.0)
     intervals = demand.shape[1]
     return Outcome(violated / intervals, unserved / intervals / most, added / intervals / most)

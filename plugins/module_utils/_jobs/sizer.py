@@ -121,7 +121,6 @@ class Sizer:
             more = grown(
                 self._rule,
                 allocation=observed.allocation[rows, -1],
-                most=observed.capacity[rows],
                 peak=peak,
                 saturated=observed.saturated[rows, -self._model.lead - 2 :],
             )

@@ -3,9 +3,8 @@
 """The guard: between decisions a saturated VM grows at once, and how much headroom it keeps from then on.
 
 A jump by a small factor meets a surprise several times over; one by a large factor, at least to the largest demand of
-late, meets it once. Demand that stays at the cap is far above it as a rule: each interval more is a jump more, and what
-a growth has not helped gets all that it may have. What a VM was given too little of before, it is given more of for a
-while.
+late, meets it once. Demand that stays at the cap is far above it as a rule, so each interval more is a jump more. What
+a VM was given too little of before, it is given more of for a while.
 """
 
 from __future__ import annotations
@@ -34,16 +33,15 @@ class GuardRule:
     half_life: float  # intervals after which half of the headroom is given up
 
 
-def grown(rule: GuardRule, *, allocation: Doubles, most: Doubles, peak: Doubles, saturated: Flags) -> Doubles:
-    """Sizes [V] to which saturated VMs grow that have this allocation, may have ``most`` and demanded ``peak`` of late.
+def grown(rule: GuardRule, *, allocation: Doubles, peak: Doubles, saturated: Flags) -> Doubles:
+    """Sizes [V] to which saturated VMs grow that have this allocation [V] and demanded ``peak`` [V] of late.
 
-    ``saturated`` [V, N]: the newest N intervals, as many as it takes until a growth is seen to have been too little.
+    ``saturated`` [V, N]: their newest N intervals, as many as it takes until a growth is seen to have been too little.
     """
     with needs("numpy"):
         import numpy as np
     in_a_row = np.logical_and.accumulate(saturated[:, ::-1], axis=1).sum(axis=1)
-    jumped = np.maximum(rule.jump**in_a_row * allocation, rule.peak * peak)
-    return np.where(in_a_row == saturated.shape[1], most, np.minimum(jumped, most))
+    return np.asarray(np.maximum(rule.jump**in_a_row * allocation, rule.peak * peak))
 
 
 def kept_free(rule: GuardRule, headroom: Doubles, saturated: Flags) -> Doubles:

@@ -20,7 +20,6 @@ from .._core.units import ceil_div
 from .._policy.settings import SECTIONS, Settings
 from .._policy.sizing import SizingPolicy
 from .._records.plan import PURPOSE_GUARD, Decision, Plan
-from .._records.series import CPU_MILLICORES
 from .._records.snapshot import Snapshot
 from .._records.vm import GROW, LIMITS, RESOURCES, VM
 from .capacity import Ledger
@@ -70,17 +69,13 @@ class Short:
         has, rule = layer.size * demand.per_unit, _rule(settings, layer.resource)
         with needs("numpy"):
             import numpy as np
-        ceiling = layer.sizing.maximum // granule * granule or layer.sizing.maximum
         unhelped = self._unhelped(vm, layer, found)
         amount = grown(
-            rule,
-            allocation=np.array([float(has)]),
-            most=np.array([float(max(ceiling * demand.per_unit, has))]),
-            peak=np.array([peak]),
-            saturated=np.array([[unhelped, True]]),
+            rule, allocation=np.array([float(has)]), peak=np.array([peak]), saturated=np.array([[unhelped, True]])
         )
         least = layer.size + settings.guard.jump_least[layer.resource]
         size = up(max(ceil_div(_whole(float(amount[0])), demand.per_unit), least), granule)
+        ceiling = layer.sizing.maximum // granule * granule or layer.sizing.maximum
         told = "; ".join(want.told(layer) for want in found)
         reason = f"{told}; it has {demand.size(layer.size)} and used {demand.amount(_whole(peak))} at most in a day"
         if unhelped:
@@ -99,14 +94,10 @@ class Short:
         return wants(vm, layer, settings.guard, self.readings[vm.unique_id], since_ms=since_ms)
 
     def _unhelped(self, vm: VM, layer: Layer, found: Collection[Want]) -> bool:
-        """Whether CPU, which is as soon taken back, is still short in the intervals next to its last growth."""
+        """Whether it is still short in the intervals next to its last growth."""
         direction, acted_ms = self.last_acts.get((vm.unique_id, layer.resource), ("", 0))
         late_ms = acted_ms + STILL * self.interval_s * MS_PER_S
-        return (
-            direction == GROW
-            and DEMANDS[layer.resource].metric == CPU_MILLICORES
-            and any(want.start_ms <= late_ms for want in found)
-        )
+        return direction == GROW and any(want.start_ms <= late_ms for want in found)
 
     def tells_of(self, vm: VM, settings: Settings) -> bool:
         """Whether any layer that the guard may let grow gives a signal."""

@@ -34,15 +34,13 @@ def test_an_act_that_takes_longer_comes_later():
     assert added == pytest.approx(4 / 4 / 10)
 
 
-def test_demand_that_stays_at_the_cap_is_answered_by_a_jump_more_and_then_by_all():
-    violated, unserved, added = came_of(
-        [9, 9, 9, 9], 1, delay=1
-    )  # 2 of the first interval, 4 of the second: none helps
+def test_each_interval_more_at_the_cap_is_a_jump_more_until_a_growth_is_seen_to_be_too_little():
+    violated, unserved, added = came_of([9, 9, 9, 9], 1, delay=1)  # 2 of the first interval, 4 of the second
     assert violated == 4 / 4
     assert unserved == pytest.approx((8 + 8 + 7 + 5) / 4 / 10)
     assert added == pytest.approx((1 + 3) / 4 / 10)
     _violated, unserved, _added = came_of([9, 9, 9, 9], 1, delay=0)
-    assert unserved == pytest.approx((8 + 7) / 4 / 10)  # 2 did not help: all of it from the third interval on
+    assert unserved == pytest.approx((8 + 7 + 1) / 4 / 10)  # 2 of the first, 8 of the second, all of the third
 
 
 def test_the_guard_grows_at_least_to_the_largest_demand_of_late():

@@ -83,13 +83,13 @@ def test_between_decisions_only_the_saturated_grow(trained):
     assert np.isnan(np.delete(wanted, 3)).all()
 
 
-def test_who_stays_at_the_cap_grows_by_a_jump_more_and_after_a_growth_that_did_not_help_to_all(trained):
+def test_who_stays_at_the_cap_grows_by_a_jump_more_until_a_growth_is_seen_to_be_too_little(trained):
     saturated = np.zeros((VMS, DAYS * DAY), dtype=bool)
     saturated[3, DAYS * DAY - 4 : DAYS * DAY - 2] = True
-    saturated[4, DAYS * DAY - 4 - LEAD : DAYS * DAY - 2] = True
-    small = sizer(trained, point=replace(POINT, jump=1.2, peak=0.1))
+    saturated[4] = True
+    small = sizer(trained, point=replace(POINT, jump=1.1, peak=0.1))
     wanted = small.decide(observed(hourly=False, saturated=saturated))
-    assert wanted[3:5] == pytest.approx([1.2**2 * 2.0, 4.0])
+    assert wanted[3:5] == pytest.approx([1.1**2 * 2.0, 1.1 ** (LEAD + 2) * 2.0])
 
 
 def test_who_has_spent_more_of_its_budget_is_given_more(trained):

@@ -36,6 +36,8 @@ options:
         for.
       - A model speaks first, and gives way where the engine chosen did clearly better. One that cannot say what is
         asked for, is stale or foreign, is left out with a warning.
+      - The current model also brings the errors of the fleet that it learnt from. They correct VMs with too few errors
+        of their own; without one those of the fleet as it is now do.
     type: bool
     default: true
   workers:

@@ -84,6 +84,8 @@ def test_a_model_says_what_it_foretells_and_from_what(trained: tuple[Path, Resul
     assert loaded.header.features == quantile_features.names(quantile_features.Clock(300))
     assert (loaded.header.lead_s, loaded.header.point) == (0, {})
     assert loaded.quantiles.rows == loaded.header.rows == told["rows"] > 5000
+    assert " ".join(format(one, ".9g") for one in loaded.prior) == loaded.header.parameters["prior"]
+    assert -0.5 < loaded.prior[0] < loaded.prior[1] < 3  # of a level that swings by more than half and bursts
 
 
 def test_the_same_past_gives_the_same_model(trained: tuple[Path, Result], tmp_path: Path) -> None:
@@ -93,6 +95,8 @@ def test_the_same_past_gives_the_same_model(trained: tuple[Path, Result], tmp_pa
     ours = load_quantiles(alone.context().artifacts, told["model"], now=NOW).header
     theirs = load_quantiles(Site(trained[0]).context().artifacts, name_of(trained), now=NOW).header
     assert replace(ours, rows_digest=theirs.rows_digest) == theirs
+    again = alone.train(course=replace(COURSE, due_days=0)).values["trained"][CPU_MILLICORES]
+    assert again["model"] == told["model"]
 
 
 def test_it_speaks_in_forecasts_and_says_so(trained: tuple[Path, Result], site: QuantileSite) -> None:
@@ -135,6 +139,35 @@ def test_one_vms_bad_data_never_touches_anothers_forecast(site: QuantileSite) ->
     assert {name: one for name, one in before.items() if name != "fake/u0"} == {
         name: one for name, one in after.items() if name != "fake/u0"
     }
+
+
+@pytest.mark.parametrize(("in_use", "on_trial"), [(True, True), (False, True), (False, False)])
+def test_wild_data_of_one_vm_moves_a_young_ones_forecast_only_where_no_model_is_in_use(
+    trained: tuple[Path, Result], site: QuantileSite, in_use: bool, on_trial: bool
+) -> None:
+    current = with_a_current_one(trained, site) if in_use else ""
+    known = tuple(sorted({name_of(trained), current} - {""})) if on_trial else ()  # the canary speaks for all
+    site.merge(np.linspace(400, 500, 20)[None, :], at=1 - 20 / PER_DAY, names=["fake/young"])
+    options = {"snapshot": site.snapshot([*NAMES, "fake/young"]), "trained": on_trial}
+
+    def told() -> tuple[list[dict[str, Any]], list[Choice]]:
+        forecast = site.forecast(1, **options)[1]
+        assert forecast.models == known
+        table = table_from_bytes(site.context().artifacts.get_bytes(forecast.table))
+        assert "fake/young" in table["unique_id"].to_pylist()
+        return table.to_pylist(), of_cpu(forecast)
+
+    rows, choices = told()
+    site.merge(np.random.default_rng(9).lognormal(6, 2, (1, 8 * PER_DAY)), at=-7, names=["fake/u0"])
+    rows_now, choices_now = told()
+    moved = {then["unique_id"] for then, now in zip(rows, rows_now, strict=True) if then != now}
+    assert moved == ({"fake/u0"} if in_use else {"fake/u0", "fake/young"})
+    (young,) = (one for one in choices_now if one.unique_id == "fake/young")
+    assert ("errors of the fleet that the model" in young.reason) == in_use
+    assert current in young.reason
+    assert [one for one in choices if one.unique_id != "fake/u0"] == [
+        one for one in choices_now if one.unique_id != "fake/u0"
+    ]
 
 
 def test_demand_held_back_by_a_limit_is_not_taken_for_all_there_was(site: QuantileSite) -> None:
@@ -233,6 +266,8 @@ def test_a_model_that_is_not_what_was_trained_is_refused(trained: tuple[Path, Re
         ({"parameters": {**header.parameters, "levels": "0.5 nan"}}, "damaged"),
         ({"parameters": {**header.parameters, "steps": "13"}}, "damaged"),
         ({"parameters": {**header.parameters, "finest": ""}}, "damaged"),
+        *(({"parameters": {**header.parameters, "prior": prior}}, "damaged")
+          for prior in ("", "0.1", "0.1 0.2 0.3", "0.1 x", "0.1 nan", "-inf 0.1", "0.2 0.1", "0.1 1000.1")),
         ({"features": header.features[:-1]}, "foreign"),
         ({"libraries": {}}, "library"),
     ):  # fmt: skip

@@ -5,9 +5,10 @@
 Conformalized quantile regression in its one-sided form (Romano, Patterson and Candes, NeurIPS 2019): with errors
 e = y - f of past forecasts of level q, the corrected forecast is f + the ceil((n + 1) q)-th smallest of the n errors.
 It covers at least q of the time if the errors are exchangeable; over time they nearly are, when they come from rolling
-origins spread over the last week. Where a series has too few errors of its own, those of the whole fleet serve, each
-scaled by the level of its series. (Adaptive conformal inference, Gibbs and Candes, NeurIPS 2021, would also follow a
-drift of the errors themselves.)
+origins spread over the last week. Where a series has too few errors of its own, those of a whole fleet serve, each
+scaled by the level of its series: of the fleet as the trained model in use learnt from it, so that no VM's data of now
+moves another's forecast, and without such a model of the fleet as it is. (Adaptive conformal inference, Gibbs and
+Candes, NeurIPS 2021, would also follow a drift of the errors themselves.)
 
 Demand seen at a cap is a lower bound, and so is its error: above the quantile it is a miss, certainly; at or below it
 tells nothing.

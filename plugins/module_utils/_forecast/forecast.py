@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     Flags = npt.NDArray[np.bool_]
     Held = Callable[[str, Sequence[str], Floats], Flags]
 
+BY_FLEET = "corrected by the errors of the fleet"
 MOSTLY_SEEN_PPM = 900_000  # of the time: a lost sample now and then is not worth a word
 
 
@@ -59,9 +60,10 @@ def make_forecast(
     them changes nothing. Returns the rows (``_records.forecast.COLUMNS``, sorted by VM, metric, ds, quantile; values
     never negative, never NaN, ascending with the quantile), one choice per VM and metric, and warnings; a VM without
     history, or with rows that make no sense, has no rows, and a choice with engine "". A costly engine is tried for the
-    first ``request.costly_vms`` of ``unique_ids`` alone. ``models`` speak beside the engine chosen. ``together`` learns
-    what the VMs of a place ask for jointly. ``held`` tells where the past [V, T] of a metric and VMs was seen at a cap.
-    Raises ``forecast.request``, ``forecast.rows``.
+    first ``request.costly_vms`` of ``unique_ids`` alone. ``models`` speak beside the engine chosen, and
+    the one in use brings the errors of the fleet that it learnt from; else those of this fleet serve. ``together``
+    learns what the VMs of a place ask for jointly. ``held`` tells where the past [V, T] of a metric and VMs was seen at
+    a cap. Raises ``forecast.request``, ``forecast.rows``.
     """
     request.check(vms=len(unique_ids))
     shape = shape_of(request)
@@ -95,7 +97,8 @@ def make_forecast(
                     together.learn(metric, known, trials, part.chosen, part.spoken)
                 parts.append(part)
     tried = frozenset(_tried(request, unique_ids))
-    found = [_finished(part, fleet[part.metric].offsets(shape.levels), request, engines, tried) for part in parts]
+    priors = {metric: _prior(metric, errors, models, shape) for metric, errors in fleet.items()}
+    found = [_finished(part, priors[part.metric], request, engines, tried) for part in parts]
     if together is not None:
         for one in found:
             together.say(one.metric, one.unique_ids, one.values)
@@ -155,6 +158,25 @@ def _tried(request: Request, unique_ids: Sequence[str]) -> set[str]:
 
 
 @dataclass(frozen=True)
+class _Prior:
+    """What corrects VMs that have too few errors of their own."""
+
+    offsets: Floats  # [Q], in units of a series' level; NaN: nothing is known
+    reason: str
+
+
+def _prior(metric: str, errors: FleetErrors, models: Optional[FleetModels], shape: Shape) -> _Prior:
+    """As the model in use learnt it, so that no VM's data of now moves another's forecast; else of this fleet."""
+    with needs("numpy"):
+        import numpy as np
+    learnt = None if models is None else models.prior(metric, shape.levels)
+    if models is not None and learnt is not None:
+        return _Prior(learnt, f"{BY_FLEET} that the model {models.current[metric]} learnt from")
+    offsets = errors.offsets(shape.levels)
+    return _Prior(offsets, "not corrected" if np.isnan(offsets).any() else BY_FLEET)
+
+
+@dataclass(frozen=True)
 class _Part:
     """One metric of one table's VMs, before the whole fleet's errors are known."""
 
@@ -203,13 +225,14 @@ def _part(
 
 
 def _finished(
-    part: _Part, fleet: Floats, request: Request, engines: Sequence[Engine], tried: frozenset[str]
+    part: _Part, prior: _Prior, request: Request, engines: Sequence[Engine], tried: frozenset[str]
 ) -> _Finished:
     """Correct and order the quantiles, and say why."""
     with needs("numpy"):
         import numpy as np
     chosen, known = part.chosen, part.past
-    values = corrected(chosen.raw, own=chosen.offset, exact=chosen.exact, fleet=part.scale[:, None] * fleet[None, :])
+    fleet = part.scale[:, None] * prior.offsets[None, :]
+    values = corrected(chosen.raw, own=chosen.offset, exact=chosen.exact, fleet=fleet)
     names = [engine.name for engine in engines]
     speaking, heard = chosen.engine, [""] * len(values)
     if part.spoken is not None and part.model is not None:
@@ -220,7 +243,6 @@ def _finished(
         heard = _heard(part.spoken, part.model, who, request.quantiles)
     everyone = (*names, *(() if part.model is None else (*part.model.names, MIX)))
     scored = np.all(~np.isnan(chosen.offset), axis=1).tolist()
-    correction = "not corrected" if np.isnan(fleet).any() else "corrected by the errors of the fleet"
     until = np.minimum(known.observed_until_us, (request.now - EPOCH) // timedelta(microseconds=1)).tolist()
     costly = [place for place, engine in enumerate(engines) if engine in COSTLY]
     engine, ratio, origins = speaking.tolist(), chosen.ratio.tolist(), chosen.origins.min(axis=1).tolist()
@@ -232,7 +254,7 @@ def _finished(
         if others and scored[row]:
             reason += "; " * bool(reason) + _comparison(others, ratio[row], request.quantiles, origins[row])
         elif others:
-            reason += "; " * bool(reason) + f"{names[0]}: too short a history to compare engines, {correction}"
+            reason += "; " * bool(reason) + f"{names[0]}: too short a history to compare engines, {prior.reason}"
         missing = [names[place] for place in costly if unique_id in tried and not part.complete[place][row]]
         silent += bool(missing)
         choices.append(

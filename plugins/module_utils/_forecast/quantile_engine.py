@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Union
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Optional, Union
 
 from .._core.needs import needs
 from . import quantile_model, recurrent
@@ -58,6 +58,7 @@ class ModelEngine:
 
     model: Quantiles
     unseen: int
+    prior: tuple[float, ...] = ()  # of each level: ``FleetErrors.offsets`` of the fleet learnt from; (): not known
 
     @property
     def name(self) -> str:
@@ -120,11 +121,22 @@ class FleetModels:
 
     models: Mapping[str, ModelEngine]  # digest of the model's artifact -> the engine
     of: Mapping[str, Mapping[str, str]]  # metric -> unique_id -> digest
+    current: Mapping[str, str] = field(default_factory=dict)  # metric -> digest of the one in use, no canary
 
     @property
     def names(self) -> tuple[str, ...]:
         """What the engines are called."""
         return tuple(sorted({engine.name for engine in self.models.values()}))
+
+    def prior(self, metric: str, levels: Doubles) -> Optional[Floats]:
+        """Offsets [Q] of the fleet that the model in use learnt from, in units of a series' level; None: not known."""
+        with needs("numpy"):
+            import numpy as np
+        engine = self.models.get(self.current.get(metric, ""))
+        if engine is None or not engine.prior:
+            return None
+        known = [float(level) for level in engine.model.levels]
+        return np.array([engine.prior[known.index(level)] for level in levels.tolist()], dtype=np.float32)
 
     def speaking(self, metric: str, unique_ids: Sequence[str]) -> Speaking:
         """The engine of one metric for these rows."""

@@ -13,6 +13,7 @@ from .._core.errors import HeadroomError
 from .._core.needs import needs
 from .._core.units import PERCENT, PPM_PER_PERCENT
 from .._forecast import recurrent
+from .._forecast.conformal import WIDEST
 from .._forecast.features import VERSION, names
 from .._forecast.model_life import Wanted, refuse, speakers
 from .._forecast.outcome_model import OBJECTIVES, OutcomeModel
@@ -129,6 +130,7 @@ class LoadedQuantiles:
 
     header: Model
     quantiles: Quantiles
+    prior: tuple[float, ...]  # at its levels, in units of a series' level; () of a model that has none
 
 
 def load_quantiles(
@@ -140,6 +142,7 @@ def load_quantiles(
     steps, levels, finest = _steps(header), _levels(header), header.parameters.get("finest", "")
     if not _is_number(finest):
         raise _damaged("its parameters cannot be read")
+    prior = _prior(header, levels)
     if _is_network(header):
         network = Network(
             interval_s=header.interval_s,
@@ -154,7 +157,7 @@ def load_quantiles(
             feature_version=header.feature_version,
         )
         recurrent.arrays(network)  # refuses what is no network
-        return LoadedQuantiles(header, network)
+        return LoadedQuantiles(header, network, prior)
     trees = tuple(_text(artifacts, one, header, QUANTILE) for one in header.trees)
     if not all(trees):
         raise _damaged("a quantile has no trees")
@@ -173,6 +176,7 @@ def load_quantiles(
             series=header.vms,
             library=f"lightgbm {header.libraries['lightgbm']}",
         ),
+        prior,
     )
 
 
@@ -199,6 +203,19 @@ def _levels(header: Model) -> tuple[str, ...]:
     return levels
 
 
+def _prior(header: Model, levels: Sequence[str]) -> tuple[float, ...]:
+    """Offsets of the fleet learnt from, at a model's quantiles; () of a model without. Raises ``model.damaged``."""
+    if "prior" not in header.parameters:
+        return ()
+    texts = header.parameters["prior"].split(" ")
+    if len(texts) != len(levels) or not all(_is_number(one) for one in texts):
+        raise _damaged("the errors of its fleet cannot be read")
+    offsets = tuple(float(one) for one in texts)
+    if not -WIDEST <= offsets[0] <= offsets[-1] <= WIDEST or list(offsets) != sorted(offsets):
+        raise _damaged(f"the errors of its fleet do not ascend between {-WIDEST:g} and {WIDEST:g}")
+    return offsets
+
+
 def _is_number(text: str) -> bool:
     try:
         return isfinite(float(text))
@@ -223,16 +240,17 @@ def decimals(numbers: dict[str, Any]) -> dict[str, str]:
 
 
 def loaded_speakers(
-    unique_ids: Sequence[str], versions: Sequence[Version], read: Callable[[str], T]
+    unique_ids: Sequence[str], versions: Sequence[Version], read: Callable[[str], T], *, also: Sequence[str] = ()
 ) -> tuple[dict[str, str], dict[str, T], dict[str, HeadroomError]]:
     """Which version of one key speaks for each VM, by unique_id; what was read of each, and why others were refused.
 
-    Raises ``store.*``: that a model cannot be reached says nothing about it.
+    Those ``also`` wanted are read even if they speak for nobody. Raises ``store.*``: that a model cannot be reached
+    says nothing about it.
     """
     said = {unique_id: digest for unique_id, digest in zip(unique_ids, speakers(unique_ids, versions)) if digest}
     found: dict[str, T] = {}
     refused: dict[str, HeadroomError] = {}
-    for digest in sorted(set(said.values())):
+    for digest in sorted({*said.values(), *also}):
         try:
             found[digest] = read(digest)
         except HeadroomError as error:

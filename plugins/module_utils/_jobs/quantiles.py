@@ -9,6 +9,7 @@ loss, as a share of naive's on the same days, each VM in shares of its capacity.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Optional
 
 from .._core.errors import HeadroomError
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from .._forecast.quantile_engine import Quantiles
+    from .._forecast.select import Trial
     from .._replay.trace import Trace
 
     Floats = npt.NDArray[np.float32]
@@ -51,6 +53,7 @@ TRAINERS: dict[str, Callable[..., Quantiles]] = {TREES: quantile_model.train, RE
 ORIGINS = 432  # learnt from: 12 days of hours, and half as many other moments
 TRIAL_ORIGINS = 96  # by the models that say what is to be expected
 EXPECTED_DAYS = 7
+DIGITS = 9  # that tell one float32 from the next
 SPACING_S = 3 * 3600  # from one moment to the next, where forecasts are held against what came
 
 
@@ -91,9 +94,25 @@ def learnt(lesson: Lesson, course: Teaching) -> Quantiles:
     return _learnt(lesson, rows, course, most=ORIGINS)
 
 
-def parameters_of(model: Quantiles) -> dict[str, Any]:
+def prior_of(lesson: Lesson, model: Quantiles) -> tuple[str, ...]:
+    """What corrects a VM that has too few errors of its own: those of naive on all VMs, one number for each level.
+
+    Learnt as ``make_forecast`` does where there is no model. Decimal strings, in units of a series' level; () of none.
+    """
+    with needs("numpy"):
+        import numpy as np
+    past, levels = lesson.past, np.array([float(level) for level in model.levels])
+    shape = Shape(model.interval_s, 0, model.steps, levels)
+    (naive,) = attempt(past, shape, engines=(Naive(),), bound=lesson.censored)
+    prior = _prior(naive, level_of(past), levels).tolist()
+    return tuple(f"{one:.{DIGITS}g}" for one in prior) if all(isfinite(one) for one in prior) else ()
+
+
+def parameters_of(model: Quantiles, prior: Sequence[str]) -> dict[str, Any]:
     """What a model's header tells of its making and its use."""
     use = {"levels": " ".join(model.levels), "finest": model.finest, "steps": model.steps}
+    if prior:
+        use["prior"] = " ".join(prior)
     if isinstance(model, Network):
         return {"engine": NAME, "hidden": HIDDEN, "read_cycles": READ_CYCLES, **recurrent_training.PARAMETERS, **use}
     return {**quantile_model.TREES, "rounds": quantile_model.ROUNDS, **use}
@@ -181,13 +200,19 @@ def _untrained(model: Quantiles, past: Floats) -> Doubles:
         import numpy as np
     levels = np.array([float(level) for level in model.levels])
     trials = attempt(past, Shape(model.interval_s, 0, model.steps, levels), engines=ENGINES)
-    chosen, fleet, level = select(trials), FleetErrors(), level_of(past)
-    fleet.add(trials[0].naive_errors, level)
-    prior = level[:, None] * fleet.offsets(levels)[None, :]
+    chosen, level = select(trials), level_of(past)
+    prior = level[:, None] * _prior(trials[0], level, levels)[None, :]
     said = corrected(chosen.raw, own=chosen.offset, exact=chosen.exact, fleet=prior)
     clock = Clock(model.interval_s)
     said[np.logical_or.reduce(list(unfit(past[:, -clock.columns :], clock).values()))] = np.nan
     return said
+
+
+def _prior(naive: Trial, level: Floats, levels: Doubles) -> Floats:
+    """Offsets [Q] of all series of these levels [V]."""
+    fleet = FleetErrors()
+    fleet.add(naive.naive_errors, level)
+    return fleet.offsets(levels)
 
 
 def _learnt(lesson: Lesson, rows: Sequence[int], course: Teaching, *, most: int) -> Quantiles:

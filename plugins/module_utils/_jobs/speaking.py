@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Optional
 
 from .._core.clock import parse_utc
 from .._core.errors import HeadroomError
+from .._forecast.model_life import of_status
 from .._forecast.quantile_engine import FleetModels, ModelEngine, refusal
-from .._records.model import METRICS, QUANTILE, Key
+from .._records.model import CURRENT, METRICS, QUANTILE, Key
 from .._store import models
 from .models import load_quantiles, loaded_speakers
 
@@ -35,15 +36,21 @@ def speaking(
         }
     engines: dict[str, ModelEngine] = {}
     of: dict[str, dict[str, str]] = {}
+    in_use: dict[str, str] = {}
     warnings: list[str] = []
     for metric, known in versions.items():
-        said, found, refused = loaded_speakers(unique_ids, known, partial(_engine, context, request, metric))
+        current = of_status(known, CURRENT)
+        said, found, refused = loaded_speakers(
+            unique_ids, known, partial(_engine, context, request, metric), also=[current.model] if current else []
+        )
         engines.update(found)
         warnings += [
             f"The model of quantiles {digest} for {metric} does not speak. {why}" for digest, why in refused.items()
         ]
         of[metric] = {unique_id: digest for unique_id, digest in said.items() if digest in engines}
-    return (FleetModels(engines, of) if engines else None), tuple(warnings)
+        if current and current.model in found:
+            in_use[metric] = current.model
+    return (FleetModels(engines, of, in_use) if engines else None), tuple(warnings)
 
 
 def _engine(context: Context, request: Request, metric: str, digest: str) -> ModelEngine:
@@ -63,4 +70,4 @@ def _engine(context: Context, request: Request, metric: str, digest: str) -> Mod
             f"The model cannot say what is asked for: {why}.",
             advice="Train one with model_train for the quantiles, the target and the interval of the forecast.",
         )
-    return ModelEngine(loaded.quantiles, unseen=unseen)
+    return ModelEngine(loaded.quantiles, unseen=unseen, prior=loaded.prior)

@@ -37,7 +37,7 @@ from .context import Result
 from .loss import realised_loss
 from .models import decimals, libraries, wanted_here, wrong_share
 from .points import replaced, shipped
-from .quantiles import TRAINERS, Lesson, Teaching, expected, learnt, libraries_of, parameters_of, parts_of
+from .quantiles import TRAINERS, Lesson, Teaching, expected, learnt, libraries_of, parameters_of, parts_of, prior_of
 from .quantiles import TREES as QUANTILE_TREES
 from .recorded import known_part, newest_end, read_recorded
 from .sizer import OperatingPoint
@@ -280,7 +280,7 @@ def _of_quantiles(course: Course, lesson: Lesson) -> _Made:
         rows=model.rows,
         features=model.features,
         feature_version=model.feature_version,
-        parameters=parameters_of(model),
+        parameters=parameters_of(model, prior_of(lesson, model)),
         point={},
         parts=parts_of(model),
         libraries=libraries_of(model),

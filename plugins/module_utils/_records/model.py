@@ -68,7 +68,7 @@ class Model:
     feature_version: int
     libraries: dict[str, str]  # name -> version
     seed: int
-    parameters: dict[str, str]  # of the trees; decimal strings where they are numbers
+    parameters: dict[str, str]  # of the trees, and of quantiles what they are used with; numbers as decimal strings
     point: dict[str, str]  # the operating point it is to be used at; none of quantiles
     trees: tuple[str, ...]
     expected: tuple[Day, ...]  # oldest first

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ import pytest
 
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.engines import ENGINES, engines_named
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.forecast import make_forecast
+from ansible_collections.headroom.fleet.plugins.module_utils._forecast.quantile_engine import FleetModels, ModelEngine
 from ansible_collections.headroom.fleet.plugins.module_utils._records.series import interval_schema
 from ansible_collections.headroom.fleet.plugins.module_utils._store.tables import table_bytes, table_from_bytes
 
@@ -196,6 +198,40 @@ def test_a_short_history_is_corrected_by_the_fleet_and_says_so():
     assert (values(among, "lab/young")[:, 2] < 1000).all()
     first, _unused = made(series([500.0], unique_id="lab/first"))
     assert (values(first, "lab/first") == 500).all()
+
+
+def of_fleet(prior):
+    """A model in use that speaks for nobody, and what it learnt of its fleet."""
+    model = SimpleNamespace(levels=("0.05", "0.5", "0.90", "0.95"))  # it knows more than is asked for
+    return FleetModels({"sha256:m": ModelEngine(model, unseen=0, prior=prior)}, {}, {CPU: "sha256:m"})
+
+
+def test_with_a_model_in_use_a_short_history_is_corrected_by_the_fleet_that_it_learnt_from():
+    tables = [series(noisy(spread=300, seed=n), unique_id=f"lab/{n}") for n in range(5)]
+    tables.append(series([500.0] * 20, unique_id="lab/young"))
+    table, choices, _unused = make_forecast(tables, REQUEST, unique_ids=(), models=of_fleet((-0.5, 0.0, 0.25, 0.5)))
+    assert values(table, "lab/young").tolist() == [[500, 625, 750]] * 12
+    assert (
+        "naive: too short a history to compare engines, "
+        "corrected by the errors of the fleet that the model sha256:m learnt from"
+    ) in {one.unique_id: one.reason for one in choices}["lab/young"]
+    for other in (of_fleet(()), replace(of_fleet((-0.5, 0.0, 0.25, 0.5)), current={})):  # of before, and on trial
+        as_ever, _choices, _unused = make_forecast(tables, REQUEST, unique_ids=(), models=other)
+        assert as_ever.to_pylist() == made(*tables)[0].to_pylist()
+
+
+@pytest.mark.parametrize("in_use", [True, False])
+def test_a_wild_vm_moves_no_other_where_a_model_is_in_use_and_a_young_one_where_none_is(in_use):
+    calm = [series(noisy(seed=n), unique_id=f"lab/{n}") for n in range(5)]
+    young = series([500.0] * 20, unique_id="lab/young")
+    wild = series(1000 * np.random.default_rng(1).lognormal(0, 2, 4 * WEEK), unique_id="lab/0")
+    models = of_fleet((-0.5, 0.0, 0.25, 0.5)) if in_use else None
+    before, after = (
+        make_forecast([first, *calm[1:], young], REQUEST, unique_ids=(), models=models)[0].to_pylist()
+        for first in (calm[0], wild)
+    )
+    moved = {then["unique_id"] for then, now in zip(before, after, strict=True) if then != now}
+    assert moved == ({"lab/0"} if in_use else {"lab/0", "lab/young"})
 
 
 def test_a_level_beyond_the_own_errors_takes_the_fleets_where_they_are_larger():

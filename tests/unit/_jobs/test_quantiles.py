@@ -9,8 +9,12 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from ansible_collections.headroom.fleet.plugins.module_utils._forecast.conformal import FleetErrors
+from ansible_collections.headroom.fleet.plugins.module_utils._forecast.engines import ENGINES
+from ansible_collections.headroom.fleet.plugins.module_utils._forecast.grid import level_of
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.quantile_features import Clock
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.realised import Frame, Point
+from ansible_collections.headroom.fleet.plugins.module_utils._forecast.select import Shape, attempt
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs import quantiles, sizes
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.quantiles import (
     EXPECTED_DAYS,
@@ -19,6 +23,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._jobs.quantiles imp
     expected,
     foretold_loss,
     learnt,
+    prior_of,
 )
 from ansible_collections.headroom.fleet.plugins.module_utils._records.series import CPU_MILLICORES
 from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import VM
@@ -64,6 +69,25 @@ def test_a_model_learns_at_the_minute_of_the_forecasts(monkeypatch, minute):
 
 class Says:
     interval_s, steps, levels = STEP_S, 4, ("0.5", "0.9")
+
+
+def test_the_errors_of_the_fleet_are_those_that_a_forecast_without_a_model_would_find():
+    of = lesson(trace())
+    of.censored[:, -200:] = of.past[:, -200:] > np.float32(600)
+    levels = np.array([0.5, 0.9])
+    trials = attempt(of.past, Shape(STEP_S, 0, Says.steps, levels), engines=ENGINES, bound=of.censored)
+    fleet = FleetErrors()
+    fleet.add(trials[0].naive_errors, level_of(of.past))
+    found = prior_of(of, Says)
+    np.testing.assert_array_equal(np.array([float(one) for one in found], dtype=np.float32), fleet.offsets(levels))
+    assert found != prior_of(lesson(trace()), Says)
+    assert prior_of(lesson(trace()), Says) == prior_of(lesson(trace()), Says)
+
+
+def test_a_fleet_without_errors_has_none_to_store():
+    of = trace(vms=2)
+    of.demand[:] = np.nan
+    assert prior_of(lesson(of), Says) == ()
 
 
 def test_a_loss_is_in_units_of_naives_and_tells_what_lay_above(monkeypatch):

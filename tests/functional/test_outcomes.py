@@ -23,7 +23,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context impor
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.decision import decision
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.outcomes import OutcomeRows
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.points import shipped
-from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizes import SeenAtCap
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizes import Had, SeenAtCap
 from ansible_collections.headroom.fleet.plugins.module_utils._records.forecast import Forecast
 from ansible_collections.headroom.fleet.plugins.module_utils._records.model import read_model
 from ansible_collections.headroom.fleet.plugins.module_utils._records.outcomes import COLUMNS, UNIQUE_ID, read_outcomes
@@ -195,7 +195,8 @@ def test_limits_are_set_by_price_and_say_so(site: Site, told: dict[str, Told]) -
         assert one.service
         assert 200 <= act.size_after < 2000
         assert re.search(
-            r"^[0-9.e-]+ of 1 % spent; 0.1 vCPU more costs [0-9.]+ of itself; cheapest [0-9.]+ vCPU and it lately ",
+            r"^[0-9.e-]+ of 1 % spent; 0.1 vCPU more (costs [0-9.]+|saves 0.0[0-9]+) of itself; "
+            r"cheapest [0-9.]+ vCPU and it lately ",  # between sizes looked at one may be cheaper
             act.reason,
         ), act.reason
         assert len(act.reason) <= 160
@@ -273,6 +274,21 @@ def test_what_was_seen_at_a_limit_is_told_to_forecasts(asked: Asked) -> None:
     assert not told[[0, 2]].any()
     assert np.flatnonzero(told[1]).tolist() == list(range(2988, 3000))  # and not of what no forecast is scored by
     assert not at_cap(MEMORY_USED_MIB, [NAMES[3]], past[1:2]).any()
+
+
+def test_a_size_that_was_taken_back_since_tells_of_a_cap_below_it(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    had = np.where(np.arange(3000) < 2990, 4.0, 2.0)
+    monkeypatch.setattr(Had, "over", lambda _had, vms, demand: np.tile(had[-demand.shape[1] :], (len(vms), 1)))
+    one = next(vm for vm in asked.snapshot.vms if vm.unique_id == NAMES[3])
+    small = replace(one, vcpus=2, fields={name: value for name, value in one.fields.items() if "maximum" not in name})
+    with asked.site.context() as context:
+        at_cap = SeenAtCap(
+            context, replace(asked.snapshot, vms=(small,)), Request(now=asked.now, metrics=(CPU_MILLICORES,))
+        )
+    told = at_cap(CPU_MILLICORES, [NAMES[3]], np.full((1, 3000), 2000.0, dtype=np.float32))
+    assert np.flatnonzero(told[0]).tolist() == list(range(2990, 3000))
 
 
 def test_a_stale_model_is_told_and_the_upper_bound_decides(site: Site, told: dict[str, Told]) -> None:

@@ -8,9 +8,10 @@ times its level, one below lowers it by the same step times the rest. In the lon
 it should be, for any sequence at all. The step follows the recent size of the series' errors, so that a series that
 becomes ten times as lively is followed ten times as fast. That is slow: a forecast of a VM hears of a dozen past
 moments alone. So steps begin large, in units of what is to be corrected, a quantile's distance from the median, and
-decay (Angelopoulos, Barber and Bates, ICML 2024). The correction is as wide as the forecast itself is at that
-moment, compared with its usual width (locally adaptive; Lei et al., JASA 2018): a forecast that is sure, of a series at
-its floor or its capacity, stays what it is. A tie teaches nothing.
+decay (Angelopoulos, Barber and Bates, ICML 2024); where the median is not among the levels, the nearest stands for it,
+which makes steps smaller, and its own slow. The correction is as wide as the forecast itself is at that moment,
+compared with its usual width (locally adaptive; Lei et al., JASA 2018): a forecast that is sure, of a series at its
+floor or its capacity, stays what it is. A tie teaches nothing.
 
 What was seen at a cap is a lower bound. Above the quantile it is a miss, certainly; at or below it tells nothing.
 
@@ -47,7 +48,7 @@ class Correction:
     offset: Doubles  # [V, Q], added to a forecast of the usual width
     size: Doubles  # [V], mean absolute error lately, of the middle one of the levels; 0: none is known
     width: Doubles  # [V], from the lowest to the highest quantile, on average lately; 0: the levels are all the same
-    reach: Doubles  # [V, Q], of each quantile from the median, on average lately
+    reach: Doubles  # [V, Q], of each quantile from the median, or from the one nearest to it, on average lately
     count: Doubles  # [V], forecasts
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 DEFAULT_LEFT, OF_UNKNOWN = 2, 8  # bits of a decision type: unknown values go left; they have a way of their own
 ALL = 0xFF  # rows
 AT_ONCE = 40  # trees side by side: what is worked on stays in the caches
+ASKED_AT_ONCE = 256  # questions of a feature, whose answers are bytes before they are bits
 
 
 class _Question(NamedTuple):
@@ -82,7 +83,9 @@ class Forest:
         for (feature, unknown), alike in groupby(self._questions, key=lambda question: question[:2]):
             limits = np.array([question.limit for question in alike], dtype=np.float32)[:, None]
             row = values[feature]
-            answers.append(~np.packbits(row <= limits, axis=1) if unknown else np.packbits(row > limits, axis=1))
+            for first in range(0, len(limits), ASKED_AT_ONCE):
+                some = limits[first : first + ASKED_AT_ONCE]
+                answers.append(~np.packbits(row <= some, axis=1) if unknown else np.packbits(row > some, axis=1))
         return np.concatenate([*answers, np.zeros((1, -(-values.shape[1] // 8)), dtype=np.uint8)])
 
 

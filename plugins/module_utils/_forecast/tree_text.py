@@ -15,6 +15,7 @@ from .._core.errors import HeadroomError
 
 END = "end of trees\n"
 MOST_LEAVES = 4096
+MOST_LEAVES_IN_ALL = 2**15  # each may have a question of its own, answered for many rows at once
 MOST_TREES = 10_000
 _NAME = r"[A-Za-z][A-Za-z0-9_]*"
 _NUMBER = r"-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[+-]?[0-9]{1,3})?"
@@ -57,7 +58,7 @@ def essential(text: str) -> str:
 
 def values_of(text: str) -> list[dict[str, list[str]]]:
     """The values of each line of each tree, of a text that the library wrote or that has been checked."""
-    trees = text[: text.index(END)].split("\nTree=")[1:]
+    trees = text[: text.rindex(END)].split("\nTree=")[1:]
     lines = [[line.partition("=") for line in tree.split("\n")] for tree in trees]
     return [{name: values.split() for name, _sign, values in of_tree} for of_tree in lines]
 
@@ -75,10 +76,12 @@ def check_trees(text: str, *, features: int, objective: str) -> None:
     sizes = [int(size) for size in listed.split(" ")]
     if len(sizes) > MOST_TREES or head.end() + sum(sizes) + len(END) != len(text):
         raise _damaged("their sizes are wrong")
-    begin = head.end()
+    begin, leaves = head.end(), 0
     for number, size in enumerate(sizes):
-        _check_tree(text[begin : begin + size], number, features)
+        leaves += _check_tree(text[begin : begin + size], number, features)
         begin += size
+    if leaves > MOST_LEAVES_IN_ALL:
+        raise _damaged(f"they have {leaves} leaves")
 
 
 def _parsed(text: str, number: int) -> dict[str, list[str]]:
@@ -97,7 +100,8 @@ def _parsed(text: str, number: int) -> dict[str, list[str]]:
     return found
 
 
-def _check_tree(text: str, number: int, features: int) -> None:
+def _check_tree(text: str, number: int, features: int) -> int:
+    """Returns how many leaves it has."""
     found = _parsed(text, number)
     if [found["num_cat"], found["is_linear"], len(found["shrinkage"]), len(found["num_leaves"])] != [
         ["0"],
@@ -118,6 +122,7 @@ def _check_tree(text: str, number: int, features: int) -> None:
     if not set(found["decision_type"]) <= _NUMERICAL:
         raise _damaged(f"tree {number} decides otherwise than by size")
     _check_shape([[int(child) for child in found[side]] for side in ("left_child", "right_child")], number, leaves)
+    return leaves
 
 
 def _check_shape(sides: list[list[int]], number: int, leaves: int) -> None:

@@ -177,7 +177,7 @@ class Had:
 
 
 class SeenAtCap:
-    """Where the past that a forecast is corrected by was seen at the size that a VM had: there may have been more."""
+    """Where the past that corrects a forecast was seen at the size, below capacity, that a VM had: a lower bound."""
 
     def __init__(self, context: Context, snapshot: Snapshot, request: Request) -> None:
         self._vms = {vm.unique_id: vm for vm in snapshot.vms}
@@ -199,7 +199,8 @@ class SeenAtCap:
             sizes = self._had[metric].over(vms, demand)
             capacity = np.array([[max(vm.size(name) for name in measure.sizes)] for vm in vms], dtype=np.float64)
             with np.errstate(invalid="ignore"):
-                flags[rows, -self._columns :] = seen_under(sizes, demand, capacity)[1]
+                most = np.fmax(capacity, np.fmax.reduce(sizes, axis=1, keepdims=True))  # it had that once
+                flags[rows, -self._columns :] = seen_under(sizes, demand, most)[1]
         return flags
 
 

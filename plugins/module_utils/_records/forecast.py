@@ -56,4 +56,4 @@ class Forecast:
     choices: tuple[Choice, ...]
     places: tuple[Joint, ...] = ()  # hosts and host sets of the snapshot that it was made for, sorted
     outcomes: str = ""  # digest of the Parquet bytes of ``_records.outcomes``; "": no outcome model spoke
-    models: tuple[str, ...] = ()  # digests of the trained models that spoke for a VM or corrected its forecast, sorted
+    models: tuple[str, ...] = ()  # digests of the trained models that were asked or stood ready to correct, sorted

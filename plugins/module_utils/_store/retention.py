@@ -15,11 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta, timezone
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 from .._core.clock import utc_now
+from .._core.errors import HeadroomError
 from .._core.needs import needs
-from .._records.series import interval_schema
+from .._records.series import METRICS, interval_schema
 from .delta import filesystem, location, open_table, query, retried, unreachable, version_of, writer_properties
 from .groups import Source, quoted
 from .scan import Scan, Wanted
@@ -54,12 +55,15 @@ def retain(
 ) -> Retained:
     """Drop days before ``oldest``, compact days before ``settled``, and remove files that no kept version names.
 
-    ``versions`` stay readable as they are. Raises what ``open_table`` raises, and ``store.busy``.
+    ``versions`` stay readable as they are. Raises what ``open_table`` raises, ``store.busy``, and when all else is done
+    ``series.*`` for a day whose rows cannot be what Headroom wrote: it stays as it is.
     """
     rows = drop(url, before=oldest, dry_run=dry_run)
-    days = compact(url, before=settled, since=oldest, dry_run=dry_run)
-    files = vacuum(url, versions=versions, dry_run=dry_run)
-    return Retained(rows, days, files + shorten(url, versions=versions, dry_run=dry_run))
+    try:
+        days = compact(url, before=settled, since=oldest, dry_run=dry_run)
+    finally:
+        files = vacuum(url, versions=versions, dry_run=dry_run) + shorten(url, versions=versions, dry_run=dry_run)
+    return Retained(rows, days, files)
 
 
 def drop(url: str, *, before: datetime, dry_run: bool = False) -> int:
@@ -77,21 +81,31 @@ def drop(url: str, *, before: datetime, dry_run: bool = False) -> int:
 
 
 def compact(url: str, *, before: datetime, since: datetime, dry_run: bool = False) -> int:
-    """Rewrite days in this span as few files in which each VM's rows lie together: many commits leave many small ones.
+    """Rewrite days in this span as few files in which each VM's rows lie together: commits leave many small ones.
 
     The rows stay as they are, and the old files stay until ``vacuum``. A day in few files is left alone. Each metric of
-    a day is a commit, so that what is done stays done. Returns the number of days.
+    a day is a commit, so that what is done stays done. Metrics of a later release are left to it. Returns the number of
+    days.
     """
     place, first, end = location(url), _day(since), _day(before)
     small = Counter(
         (one["partition.metric"], one["partition.day"])
         for one in _files(open_table(place))
-        if first <= one["partition.day"] < end and one["size_bytes"] < SMALL_BYTES
+        if first <= one["partition.day"] < end
+        and one["size_bytes"] < SMALL_BYTES
+        and one["partition.metric"] in METRICS
     )
     scattered = sorted(key for key, count in small.items() if count > 1)
-    if not dry_run:
-        for metric, day in scattered:
+    refused = []
+    for metric, day in () if dry_run else scattered:
+        try:
             retried(place, partial(_put_in_order, place, metric, day))
+        except HeadroomError as error:
+            if not error.code.startswith("series."):
+                raise
+            refused.append(error)
+    if refused:
+        raise refused[0]
     return len({day for _metric, day in scattered})
 
 
@@ -149,38 +163,60 @@ def shorten(url: str, *, versions: Collection[int], dry_run: bool = False) -> in
 def _put_in_order(place: str, metric: str, day: date) -> int:
     """Write the rows of a metric and a day anew, those of an interval and a VM together; returns the table's version.
 
-    What another writer adds meanwhile is kept beside them; where it rewrites some of them, this commit fails.
+    What another writer adds meanwhile is kept beside them; where it rewrites some of them, this commit fails. Raises
+    ``series.*`` rather than lose a row.
     """
     with needs("deltalake", "pyarrow"):
         import pyarrow as pa
         from deltalake import write_deltalake
+        from deltalake.exceptions import DeltaError
     table = open_table(place)
     of_day = pa.field("day", pa.date32(), nullable=False)
     partition = f"metric = {quoted(metric)} AND day = DATE '{day}'"
-    found = query(table, f"SELECT DISTINCT interval_s FROM series WHERE {partition}")  # noqa: S608 - own values
-    intervals = sorted(number for batch in found for number in batch["interval_s"].to_pylist())
+    counted = f"SELECT interval_s, COUNT(*) AS rows FROM series WHERE {partition} GROUP BY interval_s"  # noqa: S608 - own
+    there = {one["interval_s"]: one["rows"] for batch in query(table, counted) for one in batch.to_pylist()}
     start = datetime.combine(day, time(), tzinfo=timezone.utc)
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for interval_s in intervals:
+        for interval_s, count in sorted(there.items()):
+            left = count
             wanted = Wanted(None, [metric], start, start + timedelta(days=1), interval_s)
             for rows in Scan(Source(place, table), Source("", None), wanted, chunk_rows=SORTED_ROWS).tables():
+                left -= len(rows)
                 days = pa.repeat(pa.scalar(day, of_day.type), len(rows))
                 yield from rows.cast(interval_schema()).append_column(of_day, days).combine_chunks().to_batches()
+            if left:
+                raise HeadroomError(
+                    "series.day",
+                    f"{left} rows of {metric} lie in the folder of {day} and are of another day.",
+                    advice="Something else than Headroom wrote into the table: restore an earlier version of it.",
+                )
+
+    refused: list[HeadroomError] = []
+    sorted_rows = batches()
+
+    def following() -> Optional[pa.RecordBatch]:
+        try:
+            return next(sorted_rows, None)
+        except HeadroomError as error:  # of which the writer would make a text
+            refused.append(error)
+            raise
 
     with ThreadPoolExecutor(1) as reader:  # a thread that writes for Delta cannot read from it
-        sorted_rows = batches()
-        write_deltalake(
-            table,
-            pa.RecordBatchReader.from_batches(
-                interval_schema().append(of_day),
-                iter(lambda: reader.submit(next, sorted_rows, None).result(), None),
-            ),
-            mode="overwrite",
-            predicate=partition,
-            target_file_size=FILE_BYTES,
-            writer_properties=writer_properties(),
-        )
+        ordered = iter(lambda: reader.submit(following).result(), None)
+        try:
+            write_deltalake(
+                table,
+                pa.RecordBatchReader.from_batches(interval_schema().append(of_day), ordered),
+                mode="overwrite",
+                predicate=partition,
+                target_file_size=FILE_BYTES,
+                writer_properties=writer_properties(),
+            )
+        except DeltaError:
+            if refused:
+                raise refused[0] from None
+            raise
     return version_of(table)
 
 

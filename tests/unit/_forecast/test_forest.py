@@ -10,6 +10,7 @@ import lightgbm
 import numpy as np
 import pytest
 
+from ansible_collections.headroom.fleet.plugins.module_utils._forecast import forest as forest_module
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.forest import forest
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.tree_text import essential
 
@@ -76,6 +77,20 @@ def test_a_threshold_may_be_beyond_single_precision():
     asked = np.array([[-np.inf], [np.finfo(np.float32).max], [np.inf]], dtype=np.float32).repeat(FEATURES, axis=1)
     for threshold in ("1e300", "-1e300"):
         agree([lightgbm.Booster(model_str=re.sub("(?<=\nthreshold=).*", threshold, text))], asked)
+
+
+@pytest.mark.parametrize("kind", [0, 2, 8, 10])
+@pytest.mark.parametrize("threshold", ["-1e-3", "0", "1e-3"])
+def test_what_is_no_number_goes_the_way_that_a_decision_says(kind, threshold):
+    text = trained(rows(3000), rounds=1, num_leaves=2).model_to_string()
+    for name, value in (("threshold", threshold), ("decision_type", str(kind))):
+        text = re.sub(f"(?<=\n{name}=).*", value, text)
+    agree([lightgbm.Booster(model_str=text)], np.full((1, FEATURES), np.nan, dtype=np.float32))
+
+
+def test_many_questions_are_asked_in_turn(monkeypatch):
+    monkeypatch.setattr(forest_module, "ASKED_AT_ONCE", 3)
+    agree([trained(rows(3000), num_leaves=40)], rows(50, seed=1))
 
 
 def test_trees_may_differ_in_size_and_have_one_leaf_alone():

@@ -38,6 +38,15 @@ def test_each_series_and_level_has_its_own_choice():
     assert who.tolist() == [[0, 1], [1, 0]]
 
 
+def test_demand_seen_at_a_cap_blames_nobody_for_having_said_more():
+    engines, truth = said([9, 9], [5, 5]), np.full((1, 4), 6.0)
+    bound = np.ones(truth.shape, dtype=bool)
+    standing = judged(unknown(1, 2, 2), engines, truth, levels=LEVELS, bound=bound)
+    assert standing.loss[0, 0].tolist() == [0, 0]
+    assert (standing.loss[0, 1] > 0).all()
+    assert (judged(unknown(1, 2, 2), engines, truth, levels=LEVELS).loss[0, 0] > 0).all()
+
+
 def test_a_small_lead_is_luck():
     engines, truth = said([6, 6], [5.98, 5.98]), np.full((1, 4), 5.0)
     assert combined(after(60, engines, truth), engines)[1].tolist() == [[0, 0]]

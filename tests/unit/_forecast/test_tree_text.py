@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
+from ansible_collections.headroom.fleet.plugins.module_utils._forecast import tree_text
 from ansible_collections.headroom.fleet.plugins.module_utils._forecast.tree_text import check_trees, essential
 
 FEATURES = 6
@@ -69,6 +70,11 @@ def test_odd_trees_of_our_own_pass(objective, label):
 def test_what_fits_another_use_is_refused(text):
     assert "not of 7 features" in refused(text, features=7)
     assert "foretell poisson" in refused(text, objective="cross_entropy")
+
+
+def test_so_many_leaves_as_are_never_trained_are_refused(text, monkeypatch):
+    monkeypatch.setattr(tree_text, "MOST_LEAVES_IN_ALL", 10)
+    assert "leaves" in refused(text)
 
 
 @pytest.mark.parametrize(

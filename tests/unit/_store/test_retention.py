@@ -139,6 +139,34 @@ def test_what_another_writer_commits_while_a_day_is_compacted_stays(telemetry_ur
     assert rows["mean"].to_pylist() == [mean for _place, mean in sorted(wanted.items())]
 
 
+def test_a_day_with_rows_of_another_is_left_as_it_is_and_the_rest_is_done(telemetry_url, monkeypatch):
+    monkeypatch.setattr(retention, "GRACE_HOURS", 0)
+    for slot in range(3):
+        merge(telemetry_url, [fleet_row(1, slot), {**fleet_row(1, slot), "metric": "memory_used_mib"}])
+    stray = {**fleet_row(1, 288), "day": FIRST.date()}
+    schema = interval_schema().append(pa.field("day", pa.date32(), nullable=False))
+    deltalake.write_deltalake(telemetry_url, pa.Table.from_pylist([stray], schema=schema), mode="append")
+
+    def rows():
+        return sum(batch.num_rows for batch in delta.query(delta.open_table(telemetry_url), "SELECT ds FROM series"))
+
+    before = rows()
+    with pytest.raises(HeadroomError) as refused:
+        retain(telemetry_url, oldest=FIRST, settled=FIRST + DAY, versions=())
+    assert refused.value.code == "series.day"
+    assert rows() == before == 7
+    files = delta.open_table(telemetry_url).file_uris()
+    assert (sum("cpu_" in one for one in files), sum("memory_" in one for one in files)) == (4, 1)
+    assert retention.vacuum(telemetry_url, versions=()) == 0  # was done before it was said
+
+
+def test_metrics_of_a_later_release_are_left_to_it(telemetry_url, monkeypatch):
+    for slot in range(3):
+        merge(telemetry_url, [fleet_row(1, slot)])
+    monkeypatch.setattr(retention, "METRICS", {})
+    assert retention.compact(telemetry_url, before=FIRST + DAY, since=FIRST) == 0
+
+
 def test_where_there_is_no_telemetry_there_is_nothing_to_do(telemetry_url):
     assert retain(telemetry_url, oldest=FIRST, settled=FIRST, versions={1, -1}) == NOTHING
 

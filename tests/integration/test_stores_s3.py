@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -42,7 +43,7 @@ def s3(server: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
 
 @pytest.fixture
 def telemetry_url(s3: S3, request: pytest.FixtureRequest) -> str:
-    return s3.url(request.node.name)
+    return s3.url(re.sub(r"\W+", "-", request.node.name).strip("-"))
 
 
 def refusal(call) -> HeadroomError:

@@ -112,8 +112,10 @@ def test_the_rows_of_a_vm_lie_together_in_compacted_days(telemetry_url, monkeypa
         merge(telemetry_url, [fleet_row(vm, slot) for vm in range(40)] + [fleet_row(3, slot, 3600)])
     before = header(telemetry_url)
     assert retention.compact(telemetry_url, before=FIRST + DAY, since=FIRST) == 1
-    (file,) = delta.open_table(telemetry_url).file_uris()
-    rows = pq.read_table(file, partitioning=None, columns=["interval_s", "unique_id", "ds"]).to_pylist()
+    table = delta.open_table(telemetry_url)
+    (file,) = pa.table(table.get_add_actions(flatten=True))["path"].to_pylist()
+    columns = ["interval_s", "unique_id", "ds"]
+    rows = pq.read_table(file, filesystem=delta.filesystem(table), partitioning=None, columns=columns).to_pylist()
     of_vms = [list(run) for _vm, run in groupby(rows, key=lambda row: (row["interval_s"], row["unique_id"]))]
     assert [len(run) for run in of_vms] == 41 * [6]
     assert all(run == sorted(run, key=lambda row: row["ds"]) for run in of_vms)

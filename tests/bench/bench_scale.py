@@ -120,10 +120,12 @@ def write(place: str, vms: int) -> None:
     """A telemetry store whose days are sorted by VM, as it stands after it was compacted."""
     from deltalake import write_deltalake
 
-    from ansible_collections.headroom.fleet.plugins.module_utils._records.series import interval_schema
-    from ansible_collections.headroom.fleet.plugins.module_utils._store.delta import open_or_create, writer_properties
+    from ansible_collections.headroom.fleet.plugins.module_utils._store.delta import (
+        open_or_create,
+        table_schema,
+        writer_properties,
+    )
 
-    schema = interval_schema().append(pa.field("day", pa.date32(), nullable=False))
     start = END - timedelta(days=DAYS)
     ds = int(start.timestamp()) * 1_000_000 + np.arange(DAYS * PER_DAY) * (INTERVAL_S * 1_000_000)
     begin = time.monotonic()
@@ -148,7 +150,7 @@ def write(place: str, vms: int) -> None:
                 }
                 write_deltalake(
                     open_or_create(place),
-                    pa.table(columns, schema),
+                    pa.table(columns, table_schema()),
                     mode="append",
                     writer_properties=writer_properties(),
                 )

@@ -60,10 +60,10 @@ def make_forecast(
     them changes nothing. Returns the rows (``_records.forecast.COLUMNS``, sorted by VM, metric, ds, quantile; values
     never negative, never NaN, ascending with the quantile), one choice per VM and metric, and warnings; a VM without
     history, or with rows that make no sense, has no rows, and a choice with engine "". A costly engine is tried for the
-    first ``request.costly_vms`` of ``unique_ids`` alone. ``models`` speak beside the engine chosen, and
-    the one in use brings the errors of the fleet that it learnt from; else those of this fleet serve. ``together``
-    learns what the VMs of a place ask for jointly. ``held`` tells where the past [V, T] of a metric and VMs was seen at
-    a cap. Raises ``forecast.request``, ``forecast.rows``.
+    first ``request.costly_vms`` of ``unique_ids`` alone. ``models`` speak beside the engine chosen, and the one in use
+    brings the errors of the fleet that it learnt from; else those of this fleet serve. ``together`` learns what the VMs
+    of a place ask for jointly. ``held`` tells where the past [V, T] of a metric and VMs was seen at a cap. Raises
+    ``forecast.request``, ``forecast.rows``.
     """
     request.check(vms=len(unique_ids))
     shape = shape_of(request)

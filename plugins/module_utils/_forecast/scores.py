@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Optional
 from .._core.needs import needs
 
 if TYPE_CHECKING:
+    from typing import TypeVar
+
     import numpy as np
     import numpy.typing as npt
 
     Doubles = npt.NDArray[np.float64]
     Integers = npt.NDArray[np.int64]
     Flags = npt.NDArray[np.bool_]
+    Number = TypeVar("Number", np.float32, np.float64)
 
 DECILE = 10
 
@@ -33,11 +36,18 @@ def pinball(truth: Doubles, value: Doubles, levels: Doubles, bound: Optional[Fla
     """
     with needs("numpy"):
         import numpy as np
-    error = truth[..., None] - value
+    return np.asarray(loss_of(truth[..., None] - value, levels, bound), dtype=np.float64)
+
+
+def loss_of(error: npt.NDArray[Number], levels: npt.NDArray[Number], bound: Optional[Flags]) -> npt.NDArray[Number]:
+    """The same of errors [..., Q], truth less forecast, in their precision."""
+    with needs("numpy"):
+        import numpy as np
     over = (levels - 1) * error
     if bound is not None:
-        over = np.where(bound[..., None], 0.0, over)
-    return np.asarray(np.maximum(levels * error, over), dtype=np.float64)
+        over[np.broadcast_to(bound, over.shape[:-1])] = 0
+    loss: npt.NDArray[Number] = np.maximum(levels * error, over)
+    return loss
 
 
 def covered(truth: Doubles, value: Doubles, levels: Doubles) -> Doubles:

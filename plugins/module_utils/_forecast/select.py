@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Optional
 from .._core.needs import needs
 from .conformal import offsets
 from .engines import Engine
+from .scores import loss_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -197,10 +198,7 @@ def _trial(
         other = None if bound is None else _flat(bound[:, 1 - half :: 2])
         offset, _unused = offsets(_flat(errors[:, 1 - half :: 2]), shape.levels, other)
         corrected = errors[:, half::2] - offset[:, None, None, :]
-        over = (levels - 1) * corrected
-        if bound is not None:
-            over[bound[:, half::2]] = 0
-        loss[:, half::2] = np.maximum(levels * corrected, over)
+        loss[:, half::2] = loss_of(corrected, levels, None if bound is None else bound[:, half::2])
     offset, exact = offsets(_flat(errors), shape.levels, None if bound is None else _flat(bound))
     offset[_scored_origins(~np.isnan(loss[..., 0])) < LEAST_ORIGINS] = np.nan
     return Trial(raw, np.isfinite(raw).all(axis=(1, 2)), errors, loss, offset, exact, bound)

@@ -88,7 +88,8 @@ class Short:
 
     def wants(self, vm: VM, layer: Layer, settings: Settings) -> list[Want]:
         """The signals that a layer gives: fresh ones, that began after the last act on it."""
-        fresh_ms = (round(self.now.timestamp()) - settings.guard.freshness_minutes * SECONDS_PER_MINUTE) * MS_PER_S
+        fresh_s = settings.guard.freshness_minutes * SECONDS_PER_MINUTE
+        fresh_ms = round(self.now.timestamp() * MS_PER_S) - fresh_s * MS_PER_S
         acted_ms = self.last_acts.get((vm.unique_id, layer.resource), ("", 0))[1]
         since_ms = max(fresh_ms, acted_ms)
         return wants(vm, layer, settings.guard, self.readings[vm.unique_id], since_ms=since_ms)

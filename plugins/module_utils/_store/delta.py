@@ -7,7 +7,7 @@ from __future__ import annotations
 import random
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from .._core.errors import HeadroomError
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pyarrow as pa
+
+T = TypeVar("T")
 
 SCHEMA = 1
 SCHEMA_PROPERTY = "headroom.schema"
@@ -85,10 +87,16 @@ def open_table(place: str, version: Optional[int] = None) -> Any:
     return table
 
 
+def table_schema() -> pa.Schema:
+    """Arrow schema of the table: that of its rows, and the day that they are partitioned by."""
+    with needs("pyarrow"):
+        import pyarrow as pa
+    return interval_schema().append(pa.field("day", pa.date32(), nullable=False))
+
+
 def open_or_create(place: str) -> Any:
     """Return the DeltaTable, made when there was none; two that make it at once get the same one."""
-    with needs("deltalake", "pyarrow"):
-        import pyarrow as pa
+    with needs("deltalake"):
         from deltalake import DeltaTable
         from deltalake.exceptions import DeltaError
     found = open_table(place)
@@ -97,7 +105,7 @@ def open_or_create(place: str) -> Any:
     try:
         DeltaTable.create(
             place,
-            interval_schema().append(pa.field("day", pa.date32(), nullable=False)),
+            table_schema(),
             partition_by=list(PARTITIONS),
             name="headroom series",
             configuration=PROPERTIES,
@@ -148,7 +156,7 @@ def writer_properties() -> Any:
     )
 
 
-def retried(place: str, act: Callable[[], int]) -> int:
+def retried(place: str, act: Callable[[], T]) -> T:
     """Do it again on the table's new version while another writer's commit comes first. Raises ``store.busy``."""
     with needs("deltalake"):
         from deltalake.exceptions import CommitFailedError, DeltaError

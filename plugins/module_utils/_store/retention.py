@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Optional
 from .._core.clock import utc_now
 from .._core.errors import HeadroomError
 from .._core.needs import needs
-from .._records.series import METRICS, interval_schema
-from .delta import filesystem, location, open_table, query, retried, unreachable, version_of, writer_properties
+from .._records.series import METRICS
+from .delta import filesystem, location, open_table, query, retried, table_schema, unreachable, writer_properties
 from .groups import Source, quoted
 from .scan import Scan, Wanted
 
@@ -160,8 +160,8 @@ def shorten(url: str, *, versions: Collection[int], dry_run: bool = False) -> in
     return retried(place, act)
 
 
-def _put_in_order(place: str, metric: str, day: date) -> int:
-    """Write the rows of a metric and a day anew, those of an interval and a VM together; returns the table's version.
+def _put_in_order(place: str, metric: str, day: date) -> None:
+    """Write the rows of a metric and a day anew, those of an interval and a VM together.
 
     What another writer adds meanwhile is kept beside them; where it rewrites some of them, this commit fails. Raises
     ``series.*`` rather than lose a row.
@@ -170,25 +170,23 @@ def _put_in_order(place: str, metric: str, day: date) -> int:
         import pyarrow as pa
         from deltalake import write_deltalake
         from deltalake.exceptions import DeltaError
-    table = open_table(place)
-    of_day = pa.field("day", pa.date32(), nullable=False)
+    table, schema = open_table(place), table_schema()
     partition = f"metric = {quoted(metric)} AND day = DATE '{day}'"
-    counted = f"SELECT interval_s, COUNT(*) AS rows FROM series WHERE {partition} GROUP BY interval_s"  # noqa: S608 - own
-    there = {one["interval_s"]: one["rows"] for batch in query(table, counted) for one in batch.to_pylist()}
+    text = f"SELECT interval_s, COUNT(*) AS rows FROM series WHERE {partition} GROUP BY 1"  # noqa: S608 - own values
+    left = {one["interval_s"]: one["rows"] for batch in query(table, text) for one in batch.to_pylist()}
     start = datetime.combine(day, time(), tzinfo=timezone.utc)
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for interval_s, count in sorted(there.items()):
-            left = count
+        for interval_s in sorted(left):
             wanted = Wanted(None, [metric], start, start + timedelta(days=1), interval_s)
             for rows in Scan(Source(place, table), Source("", None), wanted, chunk_rows=SORTED_ROWS).tables():
-                left -= len(rows)
-                days = pa.repeat(pa.scalar(day, of_day.type), len(rows))
-                yield from rows.cast(interval_schema()).append_column(of_day, days).combine_chunks().to_batches()
-            if left:
+                left[interval_s] -= len(rows)
+                days = pa.repeat(pa.scalar(day, pa.date32()), len(rows))
+                yield from rows.append_column("day", days).cast(schema).combine_chunks().to_batches()
+            if left[interval_s]:
                 raise HeadroomError(
                     "series.day",
-                    f"{left} rows of {metric} lie in the folder of {day} and are of another day.",
+                    f"{left[interval_s]} rows of {metric} lie in the folder of {day} and are of another day.",
                     advice="Something else than Headroom wrote into the table: restore an earlier version of it.",
                 )
 
@@ -207,7 +205,7 @@ def _put_in_order(place: str, metric: str, day: date) -> int:
         try:
             write_deltalake(
                 table,
-                pa.RecordBatchReader.from_batches(interval_schema().append(of_day), ordered),
+                pa.RecordBatchReader.from_batches(schema, ordered),
                 mode="overwrite",
                 predicate=partition,
                 target_file_size=FILE_BYTES,
@@ -217,7 +215,6 @@ def _put_in_order(place: str, metric: str, day: date) -> int:
             if refused:
                 raise refused[0] from None
             raise
-    return version_of(table)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from .._core.clock import parse_utc
 from .._core.errors import HeadroomError
 from .._core.needs import needs
 from .._records.series import COLUMNS, KEY, METRICS, VALUES, Series
-from .delta import location, open_or_create, open_table, retried, shown, version_of, writer_properties
+from .delta import location, open_or_create, open_table, retried, shown, table_schema, version_of, writer_properties
 from .groups import Source
 from .rows import checked_rows
 from .scan import Scan, Wanted
@@ -139,7 +139,7 @@ def _merge(table: Any, rows: pa.Table) -> int:
         import pyarrow as pa
         import pyarrow.compute as pc
     day = pc.cast(rows["ds"].cast(pa.timestamp("us")), pa.date32())  # ds is UTC
-    source = rows.append_column(pa.field("day", pa.date32(), nullable=False), day)
+    source = rows.append_column(table_schema().field("day"), day)
     span = pc.min_max(rows["ds"]).as_py()
     metrics = ", ".join(f"'{metric}'" for metric in sorted(pc.unique(rows["metric"]).to_pylist()))
     bounds = (

@@ -146,8 +146,7 @@ def test_a_day_with_rows_of_another_is_left_as_it_is_and_the_rest_is_done(teleme
     for slot in range(3):
         merge(telemetry_url, [fleet_row(1, slot), {**fleet_row(1, slot), "metric": "memory_used_mib"}])
     stray = {**fleet_row(1, 288), "day": FIRST.date()}
-    schema = interval_schema().append(pa.field("day", pa.date32(), nullable=False))
-    deltalake.write_deltalake(telemetry_url, pa.Table.from_pylist([stray], schema=schema), mode="append")
+    deltalake.write_deltalake(telemetry_url, pa.Table.from_pylist([stray], schema=delta.table_schema()), mode="append")
 
     def rows():
         return sum(batch.num_rows for batch in delta.query(delta.open_table(telemetry_url), "SELECT ds FROM series"))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Optional
 
 from .._core.canonical import digest as digest_of
 from .._core.canonical import digest_bytes
+from .._core.collector import many_records
 from .._core.needs import needs
 from .._core.units import MILLICORES_PER_VCPU
 from .._plan.diff import after_text, before_text
@@ -46,6 +47,7 @@ US_PER_MS, MS_PER_S = 1000, 1000
 DEFAULT_INTERVAL_S = 300
 
 
+@many_records()
 def guard(
     context: Context,
     *,

@@ -178,12 +178,13 @@ class _Table:
         with needs("numpy"):
             import numpy as np
         found = np.full(len(self._unique_ids), np.nan)
-        columns = ("unique_id", "ds", "maximum")
-        for table in self._groups.read(metric, self._unique_ids[0], self._unique_ids[-1], columns):
+        first, last, columns = self._unique_ids[0], self._unique_ids[-1], ("unique_id", "maximum")
+        for table in self._groups.read(metric, first, last, columns, edge=("ds",)):
             code, places = self._ids.of(table["unique_id"])
-            rows = np.flatnonzero(places[code] >= 0)
-            slots = self._span.slots_of(numbers(table["ds"])[rows])
-            rows = rows[(slots >= 0) & (slots < self._span.slots)]
+            rows = np.flatnonzero((places >= 0).take(code))
+            if "ds" in table.schema.names:
+                slots = self._span.slots_of(numbers(table["ds"])[rows])
+                rows = rows[(slots >= 0) & (slots < self._span.slots)]
             values = numbers(table["maximum"])[rows]
             if np.isnan(values).any():
                 return None

@@ -105,21 +105,25 @@ class Groups:
         """Whether there is a table."""
         return self._source.table is not None
 
-    def read(self, metric: str, first: str, last: str, columns: Sequence[str]) -> Iterator[Any]:
+    def read(
+        self, metric: str, first: str, last: str, columns: Sequence[str], *, edge: Sequence[str] = ()
+    ) -> Iterator[Any]:
         """Yield tables or batches that hold all rows of the VMs between two, and rows of other VMs and times.
 
-        Rows of intervals of another length are not among them. Raises ``store.unreachable``.
+        Rows of intervals of another length are not among them. ``edge``: columns that are wanted as well, but not of
+        files that have no rows of other times. Raises ``store.unreachable``.
         """
         if not self.there:
             return
         if self._files is None:
             where = f"{self._span.where([metric])} AND unique_id >= {quoted(first)} AND unique_id <= {quoted(last)}"
-            text = f"SELECT {', '.join(columns)} FROM series WHERE {where}"  # noqa: S608 - own values, ids quoted
+            names = ", ".join((*columns, *edge))
+            text = f"SELECT {names} FROM series WHERE {where}"  # noqa: S608 - own values, ids quoted
             yield from query(self._source.table, text)
             return
         for one in self._files:
             if one.metric == metric and one.first <= last and first <= one.last:
-                yield from self._of_file(one.path, first, last, columns)
+                yield from self._of_file(one.path, first, last, columns if one.within else (*columns, *edge))
 
     def _of_file(self, path: str, first: str, last: str, columns: Sequence[str]) -> Iterator[pa.Table]:
         with needs("pyarrow"):
@@ -154,7 +158,7 @@ class Ids:
 
     def __init__(self, unique_ids: Sequence[str]) -> None:
         self._row_of = {unique_id: row for row, unique_id in enumerate(unique_ids)}
-        self._known: dict[tuple[str, str, int], tuple[pa.Array, Integers]] = {}
+        self._known: dict[tuple[str, str, str, int], tuple[pa.Array, Integers]] = {}
 
     def of(self, column: Any) -> tuple[npt.NDArray[np.integer[Any]], Integers]:
         """A number for the VM of each row, and by number the place of that VM, -1 for one that was not asked for."""
@@ -173,13 +177,13 @@ class Ids:
         return _texts(list(self._row_of))
 
     def _places(self, ids: pa.Array) -> Integers:
-        """Files of successive times have the same ids."""
+        """Files of one time have the same ids, and so have those of successive times, if mostly in another order."""
         with needs("numpy", "pyarrow"):
             import numpy as np
             import pyarrow.compute as pc
         if not len(ids):
             return np.empty(0, dtype=np.int64)
-        key = (ids[0].as_py(), ids[-1].as_py(), len(ids))
+        key = (ids[0].as_py(), ids[len(ids) // 2].as_py(), ids[-1].as_py(), len(ids))
         known = self._known.get(key)
         if known is not None and known[0].equals(ids):
             return known[1]
@@ -244,12 +248,13 @@ def quoted(text: str) -> str:
 
 
 class _File(NamedTuple):
-    """A file of the table, and between which ids its rows are."""
+    """A file of the table, between which ids its rows are, and whether all are known to be of the span."""
 
     metric: str
     first: str
     last: str
     path: str
+    within: bool
 
 
 def _files(table: Any, span: Span) -> list[_File]:
@@ -266,6 +271,9 @@ def _files(table: Any, span: Span) -> list[_File]:
             one.get("min.unique_id") or "",
             one.get("max.unique_id") or LAST,
             unquote(one["path"]),
+            within=None not in (one.get("min.ds"), one.get("max.ds"))
+            and span.start_us <= one["min.ds"]
+            and one["max.ds"] + LOGGED_US <= span.end_us,
         )
         for one in found
         if span.start.date() <= one["partition.day"] <= span.end.date()

@@ -10,6 +10,7 @@ import pytest
 
 from ansible_collections.headroom.fleet.plugins.module_utils._core.canonical import canonical_bytes
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
+from ansible_collections.headroom.fleet.plugins.module_utils._records import lean as lean_module
 from ansible_collections.headroom.fleet.plugins.module_utils._records.codec import encode_artifact
 from ansible_collections.headroom.fleet.plugins.module_utils._records.lean import read_lean
 from ansible_collections.headroom.fleet.plugins.module_utils._records.snapshot import Gap, Snapshot
@@ -24,7 +25,8 @@ def stored(seen: Snapshot) -> bytes:
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_it_has_what_the_whole_snapshot_has(count: int) -> None:
+def test_it_has_what_the_whole_snapshot_has(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lean_module, "_BATCH", 2)
     odd = vm("odd", tags=(STRANGE,), owner=STRANGE, capabilities=(Capability("o", "vcpus", "grow", True, STRANGE),))
     vms = [odd, vm("b", capabilities=()), vm("c", memory_mib=512, devices=("gpu",))][:count]
     seen = snapshot(vms, [host(name=STRANGE)], gaps=(Gap("e", STRANGE, "c", "m"),))

@@ -54,8 +54,8 @@ options:
     default: ['0.5', '0.9', '0.95', '0.98']
   minute:
     description:
-      - Minute of the hour at which forecasts are made. A model of V(quantile) learns most from that minute of past
-        hours, and so knows the jobs that start then.
+      - Minute of the hour at which forecasts are made. Models learn most from that minute of past hours, and so know
+        the jobs that start then.
       - By default that of the training.
     type: int
   target:

@@ -159,6 +159,21 @@ def test_a_model_says_what_it_was_learnt_from_and_with(trained: tuple[Path, Resu
     assert loaded.point == replace(point, violation=care * point.violation, unserved=care * point.unserved)
 
 
+@pytest.mark.parametrize(("minute", "newest"), [(None, "23:20"), (50, "22:50"), (20, "23:20")])
+def test_sizes_are_learnt_at_the_minute_of_the_cycle(
+    site: Site, monkeypatch: pytest.MonkeyPatch, minute: int | None, newest: str
+) -> None:
+    learnt = []
+
+    def seen(past: Trace, *_point: Any, **_terms: Any) -> None:
+        learnt.append(past.start + timedelta(seconds=past.steps * past.step_s))
+        raise HeadroomError("forecast.untrained", "enough seen")
+
+    monkeypatch.setattr(train_job, "train_sizer", seen)
+    site.train(8 - 40 / 1440, replace(COURSE, minute=minute))
+    assert [f"{end:%H:%M}" for end in learnt] == [newest]
+
+
 def test_the_same_past_gives_the_same_bytes_whatever_comes_later_and_whoever_is_left_out(
     trained: tuple[Path, Result], tmp_path: Path
 ) -> None:

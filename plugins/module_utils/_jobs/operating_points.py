@@ -22,7 +22,6 @@ POINTS: dict[tuple[str, int, str], dict[str, float]] = {
         "most": 0.1088,
         "half_life_h": 15.64,
         "beyond": 1.161,
-        "again": 12,
     },
     ("cpu", 300, ""): {
         "violation": 3.5,
@@ -37,7 +36,6 @@ POINTS: dict[tuple[str, int, str], dict[str, float]] = {
         "most": 0.2387,
         "half_life_h": 22.81,
         "beyond": 1.512,
-        "again": 12,
     },
     ("cpu", 3600, ""): {
         "violation": 6.412,
@@ -52,7 +50,6 @@ POINTS: dict[tuple[str, int, str], dict[str, float]] = {
         "most": 1.221,
         "half_life_h": 24.77,
         "beyond": 1.0,
-        "again": 12,
     },
     ("memory", 0, ""): {
         "violation": 1.272,
@@ -67,7 +64,6 @@ POINTS: dict[tuple[str, int, str], dict[str, float]] = {
         "most": 1.109,
         "half_life_h": 4.585,
         "beyond": 1.145,
-        "again": 12,
     },
     ("cpu", 0, "whole"): {
         "violation": 0.8681,
@@ -82,6 +78,5 @@ POINTS: dict[tuple[str, int, str], dict[str, float]] = {
         "most": 0.1,
         "half_life_h": 17.33,
         "beyond": 1.675,
-        "again": 12,
     },
 }

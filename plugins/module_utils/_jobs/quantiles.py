@@ -29,7 +29,7 @@ from .._records.model import Day
 from .._records.series import CPU_MILLICORES, MEMORY_USED_MIB
 from .loss import Loss
 from .models import libraries, numpy_here
-from .recorded import MEASURES
+from .recorded import MEASURES, newest_at
 from .sizer_training import side_of
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def _learnt(lesson: Lesson, rows: Sequence[int], course: Teaching, *, most: int)
     trace, clock = lesson.trace, Clock(lesson.trace.step_s)
     return TRAINERS[course.engine](
         lesson.past[rows],
-        origins(_newest(trace, clock, course.minute), clock, most=most, seed=course.seed),
+        origins(newest_at(trace, course.minute, cycle=clock.cycle), clock, most=most, seed=course.seed),
         interval_s=trace.step_s,
         steps=clock.furthest,
         levels=course.levels,
@@ -227,15 +227,6 @@ def _learnt(lesson: Lesson, rows: Sequence[int], course: Teaching, *, most: int)
         seed=course.seed,
         censored=lesson.censored[rows],
     )
-
-
-def _newest(trace: Trace, clock: Clock, minute: Optional[int]) -> int:
-    """The newest column that a forecast made at this minute of the hour would begin with."""
-    if minute is None:
-        return trace.steps
-    start_s = round(trace.start.timestamp())
-    wanted = -(-(minute * 60 - start_s) // trace.step_s)
-    return trace.steps - (trace.steps - wanted) % clock.cycle
 
 
 def _known_mean(values: Doubles) -> Doubles:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Optional, Protocol
 
 from .._core.clock import EPOCH
 from .._core.needs import needs
@@ -171,6 +171,17 @@ def known_part(trace: Trace) -> Trace:
         capacity=trace.capacity[:, cut],
         floor=trace.floor[:, cut],
     )
+
+
+def newest_at(trace: Trace, minute: Optional[int], *, cycle: int) -> int:
+    """The newest column that a decision at this minute of the hour would begin with; None: at the end of the trace.
+
+    ``cycle``: intervals in an hour.
+    """
+    if minute is None:
+        return trace.steps
+    wanted = -(-(minute * 60 - round(trace.start.timestamp())) // trace.step_s)
+    return trace.steps - (trace.steps - wanted) % cycle
 
 
 def _of_grid(grid: Grid, target: str) -> tuple[list[str], Doubles]:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     Integers = npt.NDArray[np.int64]
 
 LEAST_KNOWN_S = DAY_S  # of the past looked at: a VM known for less keeps what it has
-MORE = 1.05  # between decisions on any size a VM grows by this much at least, or stays
 SETTLED_S = DAY_S  # what an error budget spent earlier weighs beside what was seen since
 
 
@@ -46,7 +45,6 @@ class OperatingPoint:
     most: float
     half_life_h: float
     beyond: float  # times the use seen at a cap: what the demand there is taken for
-    again: float  # intervals after which a decision is looked at anew, between those on any size
 
     @classmethod
     def of(cls, numbers: Mapping[str, float]) -> OperatingPoint:
@@ -96,25 +94,18 @@ class Sizer:
         self._rule = point.rule(step_s)
         self._headroom, self._before = standing.headroom, standing.spent
         self._violated = standing.spent * 0
-        self._since = 0
 
     def decide(self, observed: Observed) -> Doubles:
         """The sizes wanted, [V]; NaN leaves a VM as ordered."""
         with needs("numpy"):
             import numpy as np
-        point, held = self._point, observed.saturated[:, -1]
+        held = observed.saturated[:, -1]
         if observed.t > self._first:
             self._headroom = kept_free(self._rule, self._headroom, held)
         known_late = observed.t - 1 - self._model.lead  # an outcome counts once an act taken on it could have landed
         if known_late >= self._first:
             self._violated = self._violated + observed.saturated[:, known_late]
-        self._since = 0 if observed.hourly else self._since + 1
-        wanted = np.full(len(held), np.nan)
-        if observed.hourly:
-            wanted = self._sized(observed)
-        elif self._since % int(point.again) == 0:
-            sized = self._sized(observed)
-            wanted = np.where(sized > MORE * observed.ordered, sized, np.nan)
+        wanted = self._sized(observed) if observed.hourly else np.full(len(held), np.nan)
         rows = np.flatnonzero(held)
         if len(rows):
             peak = self._believed(observed, rows).max(axis=1)

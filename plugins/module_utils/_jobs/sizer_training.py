@@ -57,7 +57,6 @@ LEARNT_WITH = OperatingPoint(
     most=0.6,
     half_life_h=29.0,
     beyond=1.15,
-    again=12,
 )
 
 
@@ -137,6 +136,7 @@ def train_sizer(past: Trace, point: OperatingPoint, *, lead: int, every: int, se
             f"{past.steps // day} days of history are too few to learn outcomes from.",
             advice=f"Wait until there are {PAST_DAYS + SETTLE_DAYS + 1} days of it.",
         )
+    begin += (past.steps - begin) % every  # decisions fall on the minute of those to come
     learner = _Learner(point, lead=lead, every=every, seed=seed)
     learnt_from = past.capacity.copy()
     standing: dict[str, tuple[float, float]] = {}

@@ -39,7 +39,7 @@ from .models import decimals, libraries, wanted_here, wrong_share
 from .points import replaced, shipped
 from .quantiles import TRAINERS, Lesson, Teaching, expected, learnt, libraries_of, parameters_of, parts_of, prior_of
 from .quantiles import TREES as QUANTILE_TREES
-from .recorded import known_part, newest_end, read_recorded
+from .recorded import known_part, newest_at, newest_end, read_recorded
 from .sizer import OperatingPoint
 from .sizer_training import LEARNT_WITH, SERVICE, careful, freed, train_sizer
 from .sizes import held_back
@@ -254,6 +254,8 @@ class _Made:
 
 def _of_outcomes(course: Course, past: Trace, held: Flags, point: OperatingPoint, *, care: bool) -> _Made:
     lead, every = (of // past.step_s for of in (course.lead_s, course.every_s))
+    newest = newest_at(past, course.minute, cycle=HOUR_S // past.step_s)
+    past, held = past.before(newest), held[:, :newest]
     done = train_sizer(freed(past, held), LEARNT_WITH, lead=lead, every=every, seed=course.seed)
     point, allocation = careful(done, point) if care else (point, done.sized(point))
     loss = realised_loss(past, allocation, point, first=done.first)

@@ -24,7 +24,7 @@ NAME = "headroom"
 # A tuner varies the point of the sizer that uses the model, not of those that the model learns from.
 SPANS = {
     "violation": Span(0.05, 20.0, log=True),
-    "unserved": Span(4.0, 200.0, log=True),
+    "unserved": Span(1.0, 200.0, log=True),
     "resize": Span(0.001, 0.5, log=True),
     "ledger": Span(0.0, 8.0),
     "at_ease": Span(0.0, 1.5),
@@ -32,10 +32,9 @@ SPANS = {
     "jump": Span(1.1, 6.0, log=True),
     "peak": Span(0.2, 1.2),
     "step": Span(0.005, 0.4, log=True),
-    "most": Span(0.1, 2.0, log=True),
+    "most": Span(0.01, 2.0, log=True),
     "half_life_h": Span(4, 200, log=True),
     "beyond": Span(1.0, 2.5),
-    "again": Span(12, 12, whole=True),
 }
 START: Point = {**asdict(LEARNT_WITH), "unserved": 40.0, "step": 0.05}
 

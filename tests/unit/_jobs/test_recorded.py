@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.loss import realised_loss
-from ansible_collections.headroom.fleet.plugins.module_utils._jobs.recorded import known_part, recorded
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.recorded import known_part, newest_at, recorded
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer_training import LEARNT_WITH
 from ansible_collections.headroom.fleet.plugins.module_utils._records.series import CPU_MILLICORES, interval_schema
 from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import VM
@@ -136,3 +136,10 @@ def test_the_loss_of_sizes():
     assert [of.tolist() for of in whole.by_vm()] == [[0.0], [1.0]]
     capped = Trace(("a",), START, np.minimum(demand[:1], 2.0), capacity[:1], trace.floor[:1])
     assert realised_loss(capped, np.full((1, STEPS), 2.0), LEARNT_WITH, first=0).by_vm()[0] == pytest.approx([0.5])
+
+
+@pytest.mark.parametrize(("minute", "column"), [(None, 28), (0, 24), (15, 27), (20, 28), (25, 17), (50, 22), (52, 23)])
+def test_the_newest_decision_at_a_minute_of_the_hour(minute, column):
+    values = np.zeros((1, 28))
+    trace = Trace(("a",), START, values, values, values)
+    assert newest_at(trace, minute, cycle=12) == column

@@ -22,7 +22,7 @@ HOUR, DAY = 12, 288
 START = datetime(2026, 1, 5, tzinfo=UTC)
 POINT = OperatingPoint(
     violation=1.0, unserved=40.0, resize=0.01, ledger=1.0, at_ease=0.5, whole_from=0.95, jump=2.4, peak=1.0,
-    step=0.1, most=0.6, half_life_h=29.0, beyond=1.15, again=12,
+    step=0.1, most=0.6, half_life_h=29.0, beyond=1.15,
 )  # fmt: skip
 DAYS, VMS, LEAD = 10, 24, 1
 
@@ -137,6 +137,14 @@ def test_sizes_are_those_of_the_point_that_is_asked_about(trained):
     cheap, dear = (trained.sized(point) for point in (POINT, replace(POINT, unserved=400.0)))
     later = slice(trained.first + LEAD, None)
     assert dear[:, later].mean() > 1.05 * cheap[:, later].mean()
+
+
+def test_a_past_is_replayed_at_the_minute_of_the_decisions_to_come():
+    known = fleet().before(DAYS * DAY - 7)
+    done = train_sizer(known, POINT, lead=LEAD, every=HOUR)
+    assert (known.steps - done.first) % HOUR == 0
+    shrunk = np.flatnonzero((np.diff(done.sized(POINT), axis=1) < 0).any(axis=0)) + 1
+    assert {(known.steps - at + LEAD) % HOUR for at in shrunk.tolist()} == {0}
 
 
 def test_too_short_a_past_is_refused():

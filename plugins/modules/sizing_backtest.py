@@ -18,6 +18,8 @@ description:
   - Beside it, three policies that anybody knows are replayed. V(now) leaves the VMs what they have, V(past_peak) gives
     them the largest use before the window and a fifth more, V(day_peak) that of the last day and a fifth more, decided
     anew each hour, with a guard.
+  - Sizes follow demand as limits do, with a guard. What a policy says of holds, targets, steps, minima and its guard is
+    not replayed.
   - Reclaimed is the share given back of what the VMs have now. A violation is an interval whose demand lies above the
     size while that is below what the VM has. Demand that was above what it has was never seen.
   - The service level SLO-4 is violations of at most 0.5 % of the intervals, at most 0.5 % of the demand not served, no

@@ -11,6 +11,8 @@ version_added: 0.1.0
 description:
   - Looks back over whole days that a model has not seen, and asks it at each decision, with what was known then, what
     size it would have given. Model and operating point are frozen. Nothing is changed.
+  - Sizes follow demand as limits do, with a guard. What a policy says of holds, targets, steps, minima and its guard is
+    not looked at.
   - The sizes are compared with what each VM really had by the snapshots and the journal, and with those of hindsight,
     which are the least that would have served all demand in the time of each decision.
   - Regret is what sizes cost more than those of hindsight, by the prices of the operating point. It counts capacity

@@ -35,6 +35,7 @@ CANDIDATES_LEARNT = 8  # of each VM and moment, drawn anew: neighbours tell much
 WEIGHT_BY_CAPACITY = 0.2  # exponent: large VMs matter more to the fleet, but they are few, and soon learnt by heart
 CHUNK_VMS = 500  # asked about at once: what is worked on stays in the caches
 ROUNDS = 80
+ANEW = "Train one for this use with model_train; see model_info."
 # Shares of time are probabilities; the rest are rates with a long tail.
 OBJECTIVES = {"violated": "cross_entropy", "unserved": "poisson", "added": "poisson"}
 TREES: dict[str, Any] = {
@@ -152,14 +153,14 @@ def curves(model: OutcomeModel, moment: Moment, floor: Doubles) -> Curves:
     with needs("numpy"):
         import numpy as np
     if (model.step_s, model.lead) != (moment.step_s, moment.lead):
-        raise HeadroomError("model.foreign", "The outcome model was trained for another interval or lead.")
+        raise HeadroomError("model.foreign", "The outcome model was trained for another interval or lead.", advice=ANEW)
     rungs = ladder(moment.capacity, floor, moment.demand.max(axis=1).astype(np.float64))
     said = np.zeros((len(model.trees), *rungs.sizes.shape))
     for first in range(0, len(rungs.lowest), CHUNK_VMS):
         rows = slice(first, first + CHUNK_VMS)
         names, values = describe(moment.only(rows), Ladder(rungs.lowest[rows], rungs.step[rows]))
         if names != model.features:
-            raise HeadroomError("model.foreign", "The outcome model was trained on other features.")
+            raise HeadroomError("model.foreign", "The outcome model was trained on other features.", advice=ANEW)
         _predict(model.trees, values, said[:, rows])
     violated, unserved, added = np.minimum.accumulate(said, axis=2)  # a larger size is never worse
     return Curves(ladder=rungs, violated=violated, unserved=unserved, added=added)

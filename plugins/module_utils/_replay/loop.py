@@ -69,7 +69,9 @@ def replay(policy: Policy, trace: Trace, *, first: int, last: int, lead: int, ev
         import numpy as np
     if not 0 < first < last <= trace.steps:
         raise HeadroomError(
-            "replay.window", "The scored window does not lie within the trace, after its first interval."
+            "replay.window",
+            "The scored window does not lie within the trace, after its first interval.",
+            advice="Score a window of which there is telemetry, and a week of it before (scored_from, scored_to).",
         )
     # Time first: a tick reads and writes rows that lie together. Policies get the transposed view.
     demand, capacity, floor = (np.ascontiguousarray(a.T) for a in (trace.demand, trace.capacity, trace.floor))

@@ -100,7 +100,11 @@ def read_protocol(text: Union[str, bytes]) -> ReplayProtocol:
     )
     for holds, why in wrong:
         if holds:
-            raise HeadroomError("protocol.invalid", f"The protocol file cannot be used: {why}.")
+            raise HeadroomError(
+                "protocol.invalid",
+                f"The protocol file cannot be used: {why}.",
+                advice="Leave the protocol out: one is derived from the telemetry and written out, to begin from.",
+            )
     return made
 
 

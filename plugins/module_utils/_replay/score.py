@@ -132,7 +132,11 @@ def _window(demand: Doubles, allocation: Doubles, capacity: Doubles) -> _Window:
     ok = ~(np.isnan(demand) | np.isnan(capacity) | np.isnan(allocation))
     wanted, size, had = (np.where(ok, array, 0.0) for array in (demand, allocation, capacity))
     if not ok.any():
-        raise HeadroomError("replay.nothing_scored", "No VM has a known demand and capacity in the scored window.")
+        raise HeadroomError(
+            "replay.nothing_scored",
+            "No VM has a known demand and capacity in the scored window.",
+            advice="Score a window of which there is telemetry of the VMs that are chosen.",
+        )
     below = ok & (size < had * BELOW)
     violated = below & (wanted > size * EXCEEDS + 1e-9)
     unserved = np.where(below, np.maximum(wanted - size, 0), 0)

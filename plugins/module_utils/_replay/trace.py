@@ -168,7 +168,11 @@ def _check_columns(table: pa.Table, target: str) -> None:
     for name in sorted(wanted - {"unique_id", "ds"}):
         kind = table.schema.field(name).type
         if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
-            raise HeadroomError("trace.types", f"The column {name} of the trace holds {kind}, no numbers.")
+            raise HeadroomError(
+                "trace.types",
+                f"The column {name} of the trace holds {kind}, no numbers.",
+                advice="Write it as integers, floats or decimals.",
+            )
 
 
 def _keys(table: pa.Table, unique_ids: Collection[str]) -> tuple[tuple[str, ...], Integers, Integers, Flags]:
@@ -186,7 +190,11 @@ def _keys(table: pa.Table, unique_ids: Collection[str]) -> tuple[tuple[str, ...]
         known = pc.and_(known, pc.is_in(ids, value_set=pa.array(sorted(set(unique_ids)), ids.type)))
     flags = known.to_numpy(zero_copy_only=False).astype(bool)
     if not flags.any():
-        raise HeadroomError("trace.empty", "The trace has no row of these VMs.")
+        raise HeadroomError(
+            "trace.empty",
+            "The trace has no row of these VMs.",
+            advice="Compare the unique_id of the trace with those asked for.",
+        )
     encoded = ids.filter(known).dictionary_encode()
     named = np.array([str(name) for name in encoded.dictionary.to_pylist()], dtype=object)
     order = np.argsort(named)
@@ -207,7 +215,11 @@ def _utc(column: pa.ChunkedArray) -> pa.ChunkedArray:
             return column.cast(pa.timestamp("us", zone))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             continue
-    raise HeadroomError("trace.types", f"The column ds of the trace holds {column.type}, no times.")
+    raise HeadroomError(
+        "trace.types",
+        f"The column ds of the trace holds {column.type}, no times.",
+        advice="Write it as timestamps, or as text of RFC 3339.",
+    )
 
 
 def _amounts(table: pa.Table, target: str) -> tuple[Doubles, Doubles]:

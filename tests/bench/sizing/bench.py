@@ -141,7 +141,9 @@ def protocol_and_table(chosen: argparse.Namespace) -> tuple[ReplayProtocol, pa.T
         try:
             protocol = read_protocol(Path(chosen.protocol).read_bytes())
         except OSError as error:
-            raise HeadroomError("bench.protocol", f"The protocol cannot be read: {error}.") from error
+            raise HeadroomError(
+                "bench.protocol", f"The protocol cannot be read: {error}.", advice="Name its file in PROTOCOL, or none."
+            ) from error
         return protocol, read_table(chosen.traces, protocol.trace)
     table = read_table(chosen.traces)
     targets = [target for target in TARGETS if has(table, target)] or ["cpu"]

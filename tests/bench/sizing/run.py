@@ -106,7 +106,11 @@ def fleet(table: pa.Table, protocol: ReplayProtocol, target: str, ids: str, *, f
     first, last = every_vm.column(protocol.scored_from), every_vm.column(protocol.scored_to)
     chosen = every_vm.only(protocol.ids(ids) or every_vm.unique_ids)
     if not chosen.unique_ids:
-        raise HeadroomError("trace.empty", f"The trace has none of the {ids} VMs of the protocol.")
+        raise HeadroomError(
+            "trace.empty",
+            f"The trace has none of the {ids} VMs of the protocol.",
+            advice="Name the protocol's own trace in TRACES, or no PROTOCOL: one is derived.",
+        )
     past = every_vm.before(first)
     # A VM that comes later is not known to be coming.
     there = [name for name, row in zip(past.unique_ids, past.capacity, strict=True) if not np.isnan(row).all()]

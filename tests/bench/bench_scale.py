@@ -177,12 +177,12 @@ def sized(place: str, vms: int, models: dict) -> dict[str, float]:
     import lightgbm  # noqa: F401 - here, so that no step is charged with it
 
     from ansible_collections.headroom.fleet.plugins.module_utils._forecast.outcome_model import curves
-    from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer_training import LEARNT_WITH as POINT
+    from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer_training import CPU_POINT
     from ansible_collections.headroom.fleet.plugins.module_utils._plan.price import Prices, cheapest
     from ansible_collections.headroom.fleet.plugins.module_utils._store.dense import grids
     from ansible_collections.headroom.fleet.plugins.module_utils._store.series import SeriesStore
 
-    prices = Prices(*(getattr(POINT, name) for name in Prices.__dataclass_fields__))
+    prices = Prices(*(getattr(CPU_POINT, name) for name in Prices.__dataclass_fields__))
     spent: dict[str, float] = defaultdict(float)
     clock = 0.0
 

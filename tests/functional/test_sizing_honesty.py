@@ -83,7 +83,7 @@ def learnt(target, lead, every):
     capacity = np.full(shape, 4.0 if target == "cpu" else 4096.0)
     names = tuple(f"other-{number:02}" for number in range(shape[0]))
     past = Trace(names, START - timedelta(days=30), use * capacity, capacity, 0.05 * capacity)
-    return train_sizer(past, LEARNT_WITH, lead=lead, every=every)
+    return train_sizer(past, LEARNT_WITH[target], lead=lead, every=every)
 
 
 def policies(row):

@@ -43,8 +43,8 @@ DEFAULT_SLO = Slo()
 SETTLE_DAYS = 1  # after its start the loop does not yet see what it will see later
 
 # Of the sizers that models learn from; those that use them run at the points that are shipped, made ``careful``. Points
-# were sought with models learnt so, and one model serves many of them.
-LEARNT_WITH = OperatingPoint(
+# were sought with models learnt so, and one model serves many of them. Jumps are those of the shipped policy's guard.
+CPU_POINT = OperatingPoint(
     violation=1.0,
     unserved=45.0,
     resize=0.01,
@@ -58,6 +58,7 @@ LEARNT_WITH = OperatingPoint(
     half_life_h=29.0,
     beyond=1.15,
 )
+LEARNT_WITH = {"cpu": CPU_POINT, "memory": replace(CPU_POINT, jump=1.2)}  # by the target of a replay
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def freed(past: Trace, held: Flags) -> Trace:
     """The same with what demand is taken for where it was seen at a size that held it back, ``held`` [V, T]."""
     with needs("numpy"):
         import numpy as np
-    demand = believed(past.demand, held, past.capacity, LEARNT_WITH.beyond)
+    demand = believed(past.demand, held, past.capacity, CPU_POINT.beyond)
     return replace(past, demand=np.where(held, demand, past.demand))
 
 

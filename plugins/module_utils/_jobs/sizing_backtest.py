@@ -41,6 +41,7 @@ from .._store.tables import table_bytes, table_from_bytes
 from .context import Result
 from .models import decimals, libraries, load, wanted_here
 from .points import AT_ONCE, WHOLE, shipped
+from .recorded import MEASURES
 from .report import write_file
 from .sizer import Sizer, Standing
 from .sizer_training import LEARNT_WITH, careful, freed, train_sizer
@@ -250,7 +251,8 @@ class _Backtest:
         past = past.only([name for name, is_there in zip(past.unique_ids, there.tolist()) if is_there])
         self._tell(f"training on {case.first * past.step_s / DAY_S:.1f} days of {len(past.unique_ids)} VMs")
         held = held_back(self._context, past, vms, metric=self._metric)
-        trained = train_sizer(freed(past, held), LEARNT_WITH, lead=case.lead, every=case.every, seed=self._asked.seed)
+        learnt_with = LEARNT_WITH[MEASURES[self._metric].target]
+        trained = train_sizer(freed(past, held), learnt_with, lead=case.lead, every=case.every, seed=self._asked.seed)
         point = shipped(self._metric, self._asked.lead_s, follows=WHOLE if case.whole else AT_ONCE)
         self._tell("finding prices that keep the service level in that past")
         return trained.model, careful(trained, point, slo=case.protocol.slo4)[0], trained.standing_of(ids)

@@ -39,7 +39,7 @@ from .models import decimals, libraries, wanted_here, wrong_share
 from .points import replaced, shipped
 from .quantiles import TRAINERS, Lesson, Teaching, expected, learnt, libraries_of, parameters_of, parts_of, prior_of
 from .quantiles import TREES as QUANTILE_TREES
-from .recorded import known_part, newest_at, newest_end, read_recorded
+from .recorded import MEASURES, known_part, newest_at, newest_end, read_recorded
 from .sizer import OperatingPoint
 from .sizer_training import LEARNT_WITH, SERVICE, careful, freed, train_sizer
 from .sizes import held_back
@@ -47,15 +47,9 @@ from .sizes import held_back
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
-    import numpy.typing as npt
-
     from .._records.vm import VM
-    from .._replay.trace import Trace
     from .context import Context
     from .recorded import Recorded
-
-    Flags = npt.NDArray[np.bool_]
 
 UNTRAINED = ("forecast.untrained", "forecast.model")  # a young or small fleet is no failure of a schedule
 _NOTHING: dict[str, Any] = {"model": "", "status": "", "vms": 0, "rows": 0, "start": "", "end": "", "rejected": {}}
@@ -208,11 +202,9 @@ def _trained(
     past = known_part(found.trace)
     if not past.unique_ids:
         raise HeadroomError(UNTRAINED[0], "No VM has telemetry to learn from.", advice="Collect some for nine days.")
-    held = held_back(context, past, vms, metric=metric)
-    if course.purpose == QUANTILE:
-        made = _of_quantiles(course, Lesson(past, metric, held))
-    else:
-        made = _of_outcomes(course, past, held, point, care=care)
+    lesson = Lesson(past, metric, held_back(context, past, vms, metric=metric))
+    quantiles = course.purpose == QUANTILE
+    made = _of_quantiles(course, lesson) if quantiles else _of_outcomes(course, lesson, point, care=care)
     return Model(
         purpose=course.purpose,
         metric=metric,
@@ -252,11 +244,13 @@ class _Made:
     expected: tuple[Day, ...]
 
 
-def _of_outcomes(course: Course, past: Trace, held: Flags, point: OperatingPoint, *, care: bool) -> _Made:
-    lead, every = (of // past.step_s for of in (course.lead_s, course.every_s))
-    newest = newest_at(past, course.minute, cycle=HOUR_S // past.step_s)
-    past, held = past.before(newest), held[:, :newest]
-    done = train_sizer(freed(past, held), LEARNT_WITH, lead=lead, every=every, seed=course.seed)
+def _of_outcomes(course: Course, lesson: Lesson, point: OperatingPoint, *, care: bool) -> _Made:
+    step_s = lesson.trace.step_s
+    lead, every = (of // step_s for of in (course.lead_s, course.every_s))
+    newest = newest_at(lesson.trace, course.minute, cycle=HOUR_S // step_s)
+    past, held = lesson.trace.before(newest), lesson.censored[:, :newest]
+    learnt_with = LEARNT_WITH[MEASURES[lesson.metric].target]
+    done = train_sizer(freed(past, held), learnt_with, lead=lead, every=every, seed=course.seed)
     point, allocation = careful(done, point) if care else (point, done.sized(point))
     loss = realised_loss(past, allocation, point, first=done.first)
     return _Made(

@@ -36,7 +36,10 @@ SPANS = {
     "half_life_h": Span(4, 200, log=True),
     "beyond": Span(1.0, 2.5),
 }
-START: Point = {**asdict(LEARNT_WITH), "unserved": 40.0, "step": 0.05}
+MEMORY = LEARNT_WITH["memory"]
+# Plans grow memory as the shipped policy's guard does, of which no point decides.
+MEMORY_SPANS = {**SPANS, "jump": Span(MEMORY.jump, MEMORY.jump), "peak": Span(MEMORY.peak, MEMORY.peak)}
+START, MEMORY_START = ({**asdict(LEARNT_WITH[target]), "unserved": 40.0, "step": 0.05} for target in ("cpu", "memory"))
 
 _trained: dict[tuple[str, int, int, str], Trained] = {}
 _careful: dict[tuple[str, OperatingPoint, Slo], OperatingPoint] = {}
@@ -48,7 +51,7 @@ def trained(context: Context) -> Trained:
     content = hashlib.sha256(past.demand.tobytes() + past.capacity.tobytes()).hexdigest()
     key = (context.target, context.lead, context.every, content)
     if key not in _trained:
-        _trained[key] = train_sizer(past, LEARNT_WITH, lead=context.lead, every=context.every)
+        _trained[key] = train_sizer(past, LEARNT_WITH[context.target], lead=context.lead, every=context.every)
     return _trained[key]
 
 

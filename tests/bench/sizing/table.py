@@ -17,7 +17,8 @@ FACTOR = Span(1.0, 4.0, log=True)
 GUARD = Span(1.0, 4.0, log=True)
 
 ENTRIES = (
-    Entry(ours.NAME, ours.outcome, ours.SPANS, start=ours.START),
+    Entry(ours.NAME, ours.outcome, ours.SPANS, start=ours.START, targets=("cpu",)),
+    Entry(ours.NAME, ours.outcome, ours.MEMORY_SPANS, start=ours.MEMORY_START, targets=("memory",)),
     Entry("vpa (as published)", vpa.make, published=vpa.PUBLISHED),
     Entry(
         "vpa + guard",

@@ -28,7 +28,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._jobs.models import
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.outcomes import OutcomeRows
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.partitions import Workers, gather
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer import moment_of
-from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer_training import LEARNT_WITH
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer_training import CPU_POINT
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.telemetry import forecast_demand
 from ansible_collections.headroom.fleet.plugins.module_utils._records.forecast import Forecast
 from ansible_collections.headroom.fleet.plugins.module_utils._records.model import CURRENT, OUTCOME, Key, Model, Version
@@ -74,7 +74,7 @@ def model(context: Context) -> Model:
         purpose=OUTCOME, metric=CPU_MILLICORES, target="maximum", interval_s=STEP_S, lead_s=STEP_S,
         every_s=EVERY * STEP_S, start=format_utc(NOW - timedelta(days=8)), end=format_utc(NOW), rows_digest="",
         vms=VMS, rows=found.rows, features=found.features, feature_version=VERSION, libraries=libraries(), seed=0,
-        parameters={}, point=decimals(asdict(LEARNT_WITH)),
+        parameters={}, point=decimals(asdict(CPU_POINT)),
         trees=tuple(context.artifacts.put_bytes(essential(text).encode()) if text else "" for text in found.trees),
         expected=(),
     )  # fmt: skip

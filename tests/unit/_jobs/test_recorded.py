@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.loss import realised_loss
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.recorded import known_part, newest_at, recorded
-from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer_training import LEARNT_WITH
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer_training import CPU_POINT
 from ansible_collections.headroom.fleet.plugins.module_utils._records.series import CPU_MILLICORES, interval_schema
 from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import VM
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.trace import Trace
@@ -124,18 +124,18 @@ def test_the_loss_of_sizes():
     demand[1] = NAN
     capacity = np.full(demand.shape, 4.0)
     trace = Trace(("a", "b"), START, demand, capacity, np.full(demand.shape, 0.1))
-    found = realised_loss(trace, np.full(demand.shape, 2.0), LEARNT_WITH, first=0)
+    found = realised_loss(trace, np.full(demand.shape, 2.0), CPU_POINT, first=0)
     assert found.days == 2
     held, cost = found.by_vm()
     assert held == pytest.approx([0.5])  # of the one of which anything is known
     # A size of half the capacity; at the cap half of the time, a quarter of the capacity not served.
-    assert cost == pytest.approx([0.5 + 0.5 * LEARNT_WITH.violation * 2 / 4 + 0.5 * LEARNT_WITH.unserved / 4])
+    assert cost == pytest.approx([0.5 + 0.5 * CPU_POINT.violation * 2 / 4 + 0.5 * CPU_POINT.unserved / 4])
     assert [of.shape for of in found.by_day()] == [(2,), (2,)]
-    whole = realised_loss(trace, capacity, LEARNT_WITH, first=DAY // 2)
+    whole = realised_loss(trace, capacity, CPU_POINT, first=DAY // 2)
     assert whole.days == 1
     assert [of.tolist() for of in whole.by_vm()] == [[0.0], [1.0]]
     capped = Trace(("a",), START, np.minimum(demand[:1], 2.0), capacity[:1], trace.floor[:1])
-    assert realised_loss(capped, np.full((1, STEPS), 2.0), LEARNT_WITH, first=0).by_vm()[0] == pytest.approx([0.5])
+    assert realised_loss(capped, np.full((1, STEPS), 2.0), CPU_POINT, first=0).by_vm()[0] == pytest.approx([0.5])
 
 
 @pytest.mark.parametrize(("minute", "column"), [(None, 28), (0, 24), (15, 27), (20, 28), (25, 17), (50, 22), (52, 23)])

@@ -176,8 +176,9 @@ def test_a_decision_names_each_signal_and_its_interval() -> None:
 
 def test_the_shipped_jump_is_that_of_the_sizers_that_models_learn_from() -> None:
     settings = default_policy().effective(vm())
-    assert settings.guard.jump_percent[CPU_LIMIT_MILLICORES] == LEARNT_WITH.jump * 100
-    assert LEARNT_WITH.peak == 1
+    for resource, target in ((CPU_LIMIT_MILLICORES, "cpu"), (MEMORY_MIB, "memory")):
+        assert settings.guard.jump_percent[resource] == LEARNT_WITH[target].jump * 100
+        assert LEARNT_WITH[target].peak == 1
 
 
 @pytest.mark.parametrize(

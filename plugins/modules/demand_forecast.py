@@ -13,6 +13,8 @@ description:
     past errors.
   - For each VM and quantile the engine speaks that would have served best at past origins; the reason is recorded.
   - It never refuses a VM - where there is little history it falls back to a simpler engine and says so.
+  - Where a model of outcomes speaks for a VM, the sizing policy says from where on its use, or a signal of contention,
+    counts as held back.
 options:
   snapshot:
     description:
@@ -61,6 +63,7 @@ extends_documentation_fragment:
   - headroom.fleet.attributes.fleet
   - headroom.fleet.context
   - headroom.fleet.forecast
+  - headroom.fleet.policy
 seealso:
   - module: headroom.fleet.forecast_backtest
   - module: headroom.fleet.telemetry_collect
@@ -108,7 +111,9 @@ run_id:
 """
 
 from ansible_collections.headroom.fleet.plugins.module_utils._ansible.forecast import FORECAST
+from ansible_collections.headroom.fleet.plugins.module_utils._ansible.policy import read_policy
 from ansible_collections.headroom.fleet.plugins.module_utils._ansible.run import run
+from ansible_collections.headroom.fleet.plugins.module_utils._ansible.specs import POLICY
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.telemetry import forecast_demand
 
 
@@ -121,7 +126,12 @@ def main() -> None:
         "workers": {"type": "str", "default": ""},
         "quantiles": {"type": "list", "elements": "str", "default": ["0.5", "0.9", "0.95", "0.98"]},
     }
-    run(lambda context, params: forecast_demand(context, **{name: params[name] for name in spec}), spec)
+    run(
+        lambda context, params: forecast_demand(
+            context, **{name: params[name] for name in spec}, **read_policy(params)
+        ),
+        {**POLICY, **spec},
+    )
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ short_description: Forget what is old and nothing needs
 version_added: 0.1.0
 description:
   - Removes from the stores what is older than a stated age - settled rows of the journal, approvals, holds and leases
-    that ran out, references that nobody renewed, days of the scorecard, artifacts that nothing kept refers to,
-    telemetry - and the overlays of rehearsals that were left behind on this controller.
+    that ran out, references that nobody renewed, days of the scorecard, what was wanted of VMs that no plan asks about
+    any more, artifacts that nothing kept refers to, telemetry - and the overlays of rehearsals that were left behind on
+    this controller.
   - Rewrites days of telemetry that lie in many small files as few files, and removes files that no version in use
     names, and of the table's log what no such version is read from. What readers and writers under way may need stays
     for a day. Of a long log at most 5000 files go in one run, the oldest, and the rest in the next ones.
@@ -96,6 +97,9 @@ removed:
     standing:
       description: Verdicts of the scorecard on VMs that are gone.
       type: int
+    wish:
+      description: What was wanted of VMs that no plan asked about since, one for each VM and resource.
+      type: int
     model:
       description: Versions of models that were retired or rolled back.
       type: int
@@ -112,7 +116,7 @@ removed:
       description: Rehearsals that were left behind.
       type: int
   sample: {"journal": 1200, "released": 0, "approval": 14, "hold": 0, "lease": 0, "reference": 2, "model": 1,
-           "issued": 288, "score": 400, "standing": 0, "artifact": 310, "telemetry_row": 86400,
+           "issued": 288, "score": 400, "standing": 0, "wish": 2, "artifact": 310, "telemetry_row": 86400,
            "telemetry_file": 288, "rehearsal": 1}
 compacted_days:
   description: Days of telemetry that were rewritten as few files.

@@ -84,7 +84,7 @@ def measure(vms: int) -> Figures:
         snapshot_digest="sha256:0",
         forecast_digest="sha256:0",
         policy_digest="sha256:0",
-    )
+    ).plan
     planned, plan_wall_s = time.process_time(), time.perf_counter() - wall
     peak_mib = _peak_mib()
     name = digest(encode_artifact(plan))

@@ -30,6 +30,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._records.model impo
 from ansible_collections.headroom.fleet.plugins.module_utils._records.outcomes import COLUMNS, UNIQUE_ID, read_outcomes
 from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import Decision, Plan
 from ansible_collections.headroom.fleet.plugins.module_utils._records.series import (
+    CPU_DELAY_MILLICORES,
     CPU_MILLICORES,
     MEMORY_USED_MIB,
     Series,
@@ -250,6 +251,12 @@ def test_one_vms_bad_data_does_not_touch_another(asked: Asked, bad: np.ndarray) 
     assert f"1 of {VMS} VMs are not sized by price" in warnings[0]
 
 
+def headroom_after(intervals: int) -> float:
+    """Of a VM that was held back in so many, one after another up to now."""
+    point = shipped(CPU_MILLICORES, 300)
+    return min(intervals * point.step, point.most)
+
+
 def test_who_stood_at_its_limit_has_spent_of_its_budget_and_gets_headroom(asked: Asked) -> None:
     """A limit that no act set was always there; where use lay far above, another one was."""
     one = next(vm for vm in asked.snapshot.vms if vm.unique_id == NAMES[3])
@@ -263,9 +270,43 @@ def test_who_stood_at_its_limit_has_spent_of_its_budget_and_gets_headroom(asked:
     bound, _unused = asked.say(snapshot=seen, table=table)
     columns = dict(zip(COLUMNS, zip(free[NAMES[3]], bound[NAMES[3]], strict=True), strict=True))
     assert columns["spent"] == (0.0, pytest.approx(11 / 2015))  # an act could not have landed on the newest one yet
-    assert columns["headroom"] == (0.0, pytest.approx(shipped(CPU_MILLICORES, 300).most))
+    assert columns["headroom"] == (0.0, pytest.approx(headroom_after(12)))
     assert {name: row for name, row in free.items() if name != NAMES[3]} == {
         name: row for name, row in bound.items() if name != NAMES[3]
+    }
+
+
+def test_who_was_not_let_run_under_a_limit_has_spent_of_its_budget(asked: Asked) -> None:
+    """Bursts shorter than a sample leave use below the limit, and demand is then no more than was seen."""
+    fields = {"live.cpu_limit_millicores": 500, "config.cpu_limit_millicores": 500}
+    bound, free, little = NAMES[3:6]
+    vms = tuple(
+        replace(vm, fields={**vm.fields, **fields}) if vm.unique_id in (bound, little) else vm
+        for vm in asked.snapshot.vms
+    )
+    seen = replace(asked.snapshot, vms=vms)
+    begin = datetime.fromtimestamp(asked.now.timestamp() // 300 * 300, UTC) - timedelta(hours=1)
+    delay = rows(np.repeat([[25.0], [400.0], [24.0]], 12, axis=1), [bound, free, little], begin)
+    delay = delay.set_column(1, "metric", pa.repeat(pa.scalar(CPU_DELAY_MILLICORES), delay.num_rows))
+    request = Request(now=asked.now, metrics=(CPU_MILLICORES, MEMORY_USED_MIB))
+    told = {}
+    with asked.site.context() as context:
+        for heard in (False, True):
+            gathered = OutcomeRows(replace(context, now=asked.now), seen, request)
+            if heard:
+                context.series.merge(delay)
+            gathered.hear(context.series.scan((), start=begin, end=asked.now, interval_s=300))
+            list(gathered.watched([asked.with_use(bound, np.full(2800, 200.0))]))
+            said = gathered.table()
+            assert said is not None
+            told[heard] = {one["unique_id"]: one for one in said.to_pylist()}
+    assert (told[False][bound]["spent"], told[False][bound]["headroom"]) == (0, 0)
+    assert told[True][bound]["spent"] == pytest.approx(11 / 2015)  # an act could not have landed on the newest one yet
+    assert told[True][bound]["headroom"] == pytest.approx(headroom_after(12))
+    unlike = {name for name, value in told[True][bound].items() if value != told[False][bound][name]}
+    assert unlike == {"spent", "headroom"}
+    assert {name: row for name, row in told[True].items() if name != bound} == {
+        name: row for name, row in told[False].items() if name != bound
     }
 
 

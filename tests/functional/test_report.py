@@ -35,6 +35,7 @@ POLICY = """\
 schema: headroom.sizing-policy/1
 defaults:
   mode: auto
+  shrink: {hold_hours: 0}
 capacity:
   ha_reserve_hosts: 0
 budgets:

@@ -27,7 +27,10 @@ from ansible_collections.headroom.fleet.plugins.module_utils._jobs.resize import
 from ansible_collections.headroom.fleet.plugins.module_utils._records.forecast import COLUMNS, Choice, Forecast
 from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import Plan
 from ansible_collections.headroom.fleet.plugins.module_utils._records.series import (
+    CPU_DELAY_MILLICORES,
     CPU_MILLICORES,
+    MEMORY_OOM_KILLS_PER_S,
+    MEMORY_SWAP_BYTES_PER_S,
     MEMORY_USED_MIB,
     Series,
     interval_schema,
@@ -101,7 +104,23 @@ class Weeks:
         context = self.context(end)
         context.series.merge(pa.concat_tables(tables))
 
-    def cycle(self, now: datetime, *, bad: tuple[str, ...] = (), check: bool = False) -> Result:
+    def tell(self, metric: str, values: Mapping[str, Mapping[int, float]]) -> None:
+        """Store a metric of some intervals of the first day."""
+        found = [(name, BEGIN + STEP * at, value) for name, of in values.items() for at, value in of.items()]
+        names, ds, means = zip(*found, strict=True)
+        count = len(found)
+        columns = [
+            names, [metric] * count, ds, [300] * count, means, means, means, [30] * count, [1_000_000] * count,
+        ]  # fmt: skip
+        context = self.context(BEGIN)
+        context.series.merge(
+            pa.table(
+                [pa.array(column, kind.type) for column, kind in zip(columns, interval_schema(), strict=True)],
+                schema=interval_schema(),
+            )
+        )
+
+    def cycle(self, now: datetime, *, bad: tuple[str, ...] = (), check: bool = False, rules: str = POLICY) -> Result:
         """Observe, forecast and plan; the CPU demand of the VMs in ``bad`` is foretold badly."""
         context = self.context(now, check=check)
         try:
@@ -146,7 +165,7 @@ class Weeks:
                 choices=tuple(Choice(*key, "test", "", 9 * 86_400, 1_000_000, moment, 500) for key in rows),
             )
             names = {"snapshot": artifacts.put(take_snapshot(context)), "forecast": artifacts.put(header)}
-            return plan(context, **names, policy_text=POLICY)
+            return plan(context, **names, policy_text=rules)
         finally:
             context.close()
 
@@ -248,6 +267,43 @@ def test_use_at_the_size_demotes_and_a_persons_own_request_is_not_bound_by_it(we
     wanted = {"vm": "fake/u1", "vcpus": 4, "memory_mib": None, "policy_text": POLICY}
     assert resize(weeks.context(utc_now()), **wanted, stop=threading.Event()).changed
     assert weeks.fleet.fields("u1")["guest.vcpus"] == 4
+
+
+def test_who_may_be_short_more_often_is_not_demoted_for_that(weeks: Weeks) -> None:
+    """Each is judged by its own budget for what it is short of: memory has another one than CPU."""
+    short = dict.fromkeys(range(100, 106), 2000.0)
+    weeks.use(day(-1), day(8), u0=short, u1=short)
+    half = {f"{where}.{what}": 501 for where in ("live", "config") for what in ("cpu_limit_millicores", "memory_mib")}
+    weeks.fleet.change("u2", fields={**weeks.fleet.fields("u2"), **half})
+    budgets = "".join(
+        f"  - match: {{name: {name}}}\n    set: {{service: {{error_budget_percent: {percent}}}}}\n"
+        for name, percent in (("vm0", 5), ("vm2", 60))
+    )
+    rules = POLICY.replace("capacity:", f"rules:\n{budgets}capacity:")
+    weeks.cycles(day(0), day(6), rules=rules)
+    assert modes(weeks.cycle(day(7, hours=3), rules=rules)) == {**ALL_AUTO, "fake/u1": "recommend"}
+    assert {key: one.reason for key, one in weeks.ask(standings.standings).items()} == {
+        ("fake/u1", CPU_MILLICORES): "violated 2.08 % of 7 days, more than 1 %",
+        ("fake/u2", MEMORY_USED_MIB): "violated 50 % of 7 days, more than 1 %",
+    }
+
+
+def test_what_told_of_a_want_below_the_size_is_a_violation_too(weeks: Weeks) -> None:
+    weeks.fleet.change("u2", fields={**weeks.fleet.fields("u2"), "live.cpu_limit_millicores": 1000})
+    weeks.use(day(-1), day(1, hours=3))
+    weeks.tell(MEMORY_USED_MIB, {"fake/u0": {9: 943.0, 10: 941.0}})  # 92 % of 1024 are 942.08
+    weeks.tell(MEMORY_SWAP_BYTES_PER_S, {"fake/u0": {9: 1e6}, "fake/u1": {8: 1e6, 12: 1e6, 14: 60_000.0}})
+    weeks.tell(MEMORY_OOM_KILLS_PER_S, {"fake/u1": {12: 0.01, 13: 0.01}})
+    weeks.tell(CPU_DELAY_MILLICORES, {"fake/u1": dict.fromkeys(range(20), 900.0), "fake/u2": {3: 50.0, 4: 49.0}})
+    weeks.cycle(day(0))
+    weeks.cycle(day(1, hours=3))
+    first_day = (BEGIN - datetime(1970, 1, 1, tzinfo=UTC)).days
+    violated = {key: one.violated for key, one in weeks.figures().items() if key[2] == first_day}
+    assert {key[:2]: count for key, count in violated.items() if count} == {
+        ("fake/u0", MEMORY_USED_MIB): 1,
+        ("fake/u1", MEMORY_USED_MIB): 3,
+        ("fake/u2", CPU_MILLICORES): 1,  # u1 had no limit, so that there was nothing to lift
+    }
 
 
 def test_a_cycle_run_twice_scores_nothing_twice(weeks: Weeks) -> None:

@@ -18,10 +18,10 @@ from ansible_collections.headroom.fleet.plugins.module_utils._store.db import Da
 from tests.functional import test_prune
 from tests.functional import test_scorecard as test_cycles
 from tests.servers.postgres import PROGRAMS, Postgres, running
-from tests.unit._store import test_controllers, test_models, test_scorecard, test_state
+from tests.unit._store import test_controllers, test_models, test_scorecard, test_state, test_wishes
 
 # Their tests, with the fixture state_url of this module.
-for module in (test_prune, test_cycles, test_controllers, test_models, test_scorecard, test_state):
+for module in (test_prune, test_cycles, test_controllers, test_models, test_scorecard, test_state, test_wishes):
     globals().update({name: value for name, value in vars(module).items() if not name.startswith("__")})
 
 

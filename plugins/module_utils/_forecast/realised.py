@@ -145,10 +145,20 @@ class Scores(NamedTuple):
     covered: Doubles
 
 
-def score(foretold: Foretold, truth: Truth, *, size: Doubles, quantile: Sequence[str]) -> Scores:
+def score(
+    foretold: Foretold,
+    truth: Truth,
+    *,
+    size: Doubles,
+    quantile: Sequence[str],
+    share: Optional[Doubles] = None,
+    short: Optional[Flags] = None,
+) -> Scores:
     """Score it at the ``size`` [V, T] there was, in the metric's unit, and at the quantile [V] that the policy names.
 
-    What was seen at the size is a lower bound of what was wanted: a violation, and for the losses what it is.
+    What was seen at the size, at ``share`` [V, 1] of it or more, is a lower bound of what was wanted: a violation, and
+    for the losses what it is. So is an interval in which something else told that there was too little, ``short``
+    [V, T].
     """
     with needs("numpy"):
         import numpy as np
@@ -169,7 +179,8 @@ def score(foretold: Foretold, truth: Truth, *, size: Doubles, quantile: Sequence
         loss, naive_loss = (
             pinball(came, guess[..., None], level[..., None])[..., 0] / size for guess in (value, naive)
         )
-        violated = scored & (came >= SATURATED * size)
+        at_size = came >= (SATURATED if share is None else share) * size
+    violated = scored & (at_size if short is None else at_size | short)
     banded = banded & scored
     return Scores(
         scored=scored,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 WINDOW_DAYS = 28  # looked back on
 LEAST_DAYS = 7  # with figures, before anything is judged, and the good ones that bring a series back
 FLIP_DAYS = 7  # from one change of standing to the next
-MOST_VIOLATED = 0.01  # of the intervals
+MOST_VIOLATED = 0.01  # of the intervals, of whoever has no larger error budget: that is there to be spent
 LEAST_COVERED = 0.85  # of the intervals, by what should cover 90 %
 LEAST_INTERVALS = 300  # scored in the window: of fewer, a few unlucky ones are more than 1 %
 # A mean loss below this share of the size is none. A series that never moves leaves naive without any error at all, and
@@ -70,15 +70,16 @@ class Flip(NamedTuple):
 
 class _Rule(NamedTuple):
     code: str
-    broken: Callable[[Shares], Flags]
-    words: Callable[[Shares, int], str]
+    broken: Callable[[Shares, Doubles], Flags]  # with the share of the intervals that may be violated, of each
+    words: Callable[[Shares, Doubles, int], str]
 
 
-def judge(daily: Daily, *, demoted: Flags, since: Integers) -> tuple[Flip, ...]:
+def judge(daily: Daily, *, demoted: Flags, since: Integers, budget: Doubles) -> tuple[Flip, ...]:
     """Return who changes standing after the last of these days, WINDOW_DAYS of them or more.
 
-    ``demoted`` [S] and ``since`` [S] (day of the last change, or NEVER) are the standings so far. Who was trusted again
-    is judged by the days that earned it and those since: the older ones have had their answer.
+    ``demoted`` [S] and ``since`` [S] (day of the last change, or NEVER) are the standings so far, ``budget`` [S] is the
+    share of its intervals that each may get too little in. Who was trusted again is judged by the days that earned it
+    and those since: the older ones have had their answer.
     """
     with needs("numpy"):
         import numpy as np
@@ -94,13 +95,14 @@ def judge(daily: Daily, *, demoted: Flags, since: Integers) -> tuple[Flip, ...]:
     found = shares(daily, counts & known)
     judged = (found.days >= LEAST_DAYS) & (found.scored >= LEAST_INTERVALS)
     judged &= (since == NEVER) | (daily.last_day - since >= FLIP_DAYS)
-    broken = np.stack([rule.broken(found) for rule in _RULES])
+    most = np.maximum(budget, MOST_VIOLATED)
+    broken = np.stack([rule.broken(found, most) for rule in _RULES])
     bad = np.asarray(broken.any(axis=0))
     flips = []
     for row in np.flatnonzero(judged & (bad != demoted)).tolist():
         if bad[row]:
             rules = [rule for rule, holds in zip(_RULES, broken[:, row].tolist()) if holds]
-            reason = "; ".join(rule.words(found, row) for rule in rules)
+            reason = "; ".join(rule.words(found, most, row) for rule in rules)
             flips.append(Flip(row, demoted=True, code=rules[0].code, reason=reason))
         else:
             flips.append(Flip(row, demoted=False, code=RETURNED, reason=f"{found.days[row]} days above all three"))
@@ -150,23 +152,23 @@ def _percent(share: float) -> str:
 _RULES = (
     _Rule(
         VIOLATIONS,
-        lambda found: found.violated > MOST_VIOLATED,
-        lambda found, row: (
-            f"violated {_percent(found.violated[row])} of {found.days[row]} days, more than {_percent(MOST_VIOLATED)}"
+        lambda found, most: found.violated > most,
+        lambda found, most, row: (
+            f"violated {_percent(found.violated[row])} of {found.days[row]} days, more than {_percent(most[row])}"
         ),
     ),
     _Rule(
         PINBALL,
-        lambda found: (found.loss >= found.naive_loss) & (found.loss >= NEGLIGIBLE),
-        lambda found, row: (
+        lambda found, _most: (found.loss >= found.naive_loss) & (found.loss >= NEGLIGIBLE),
+        lambda found, _most, row: (
             f"lost {_percent(found.loss[row])} of the size in {found.days[row]} days, "
             f"no less than the last value carried on, {_percent(found.naive_loss[row])}"
         ),
     ),
     _Rule(
         COVERAGE,
-        lambda found: found.covered < LEAST_COVERED,
-        lambda found, row: (
+        lambda found, _most: found.covered < LEAST_COVERED,
+        lambda found, _most, row: (
             f"the 90 % interval covered {_percent(found.covered[row])} of {found.days[row]} days, "
             f"less than {_percent(LEAST_COVERED)}"
         ),

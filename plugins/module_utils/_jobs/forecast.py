@@ -77,6 +77,8 @@ def forecast(
         pinned = artifacts.get(Series, series_digest)
         request = replace(request, series_interval_s=pinned.interval_s)
         scan = series.pinned(pinned)
+    if outcomes is not None:
+        outcomes.hear(scan)
     together = None if snapshot is None else Together(snapshot, request)
     tables = scan.tables() if outcomes is None or workers is not None else outcomes.watched(scan.tables())
     table, choices, notes = make_forecast(

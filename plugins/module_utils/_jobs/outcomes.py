@@ -20,6 +20,7 @@ from .._core.needs import needs
 from .._forecast.features import PAST_DAYS
 from .._forecast.outcome_model import curves
 from .._plan.guard import GuardRule, kept_free
+from .._policy.sizing import default_policy
 from .._records.model import CANARY, CURRENT, OUTCOME
 from .._records.outcomes import (
     CAPACITY,
@@ -33,10 +34,10 @@ from .._records.outcomes import (
     Outcomes,
     joined,
 )
-from .._replay.loop import seen_under
 from .._store import models
 from .models import load, loaded_speakers
 from .recorded import MEASURES, newest_end, recorded
+from .shortage import SECOND_US, at_size, full_share, laid, told
 from .sizer import believed, moment_of
 from .sizes import US_PER_S, Had
 
@@ -48,10 +49,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from .._forecast.request import Request
+    from .._policy.sizing import SizingPolicy
     from .._records.snapshot import Snapshot
     from .._replay.trace import Trace
+    from .._store.scan import Scan
     from .context import Context
     from .models import Loaded
+    from .shortage import Told
 
     Doubles = npt.NDArray[np.float64]
     Flags = npt.NDArray[np.bool_]
@@ -90,9 +94,12 @@ class Said(NamedTuple):
 
 
 class OutcomeRows:
-    """Gathers rows while a forecast reads its telemetry."""
+    """Gathers rows while a forecast reads its telemetry. ``policy`` says what counts as held back."""
 
-    def __init__(self, context: Context, snapshot: Snapshot, request: Request) -> None:
+    def __init__(
+        self, context: Context, snapshot: Snapshot, request: Request, policy: Optional[SizingPolicy] = None
+    ) -> None:
+        self._policy = policy or default_policy()
         self._end = newest_end(context.now, request.series_interval_s)
         self._start = self._end - timedelta(days=PAST_DAYS)
         self._step_s = request.series_interval_s
@@ -102,6 +109,19 @@ class OutcomeRows:
         self._parts: list[Outcomes] = []
         self._speakers = {metric: self._speaking(context, metric) for metric in request.metrics if metric in MEASURES}
         self._sizes = {metric: self._had(context, metric) for metric, found in self._speakers.items() if found}
+        self._told: dict[str, Told] = {}  # by metric: when signals told of a want
+
+    def hear(self, scan: Scan) -> None:
+        """Read the signals of contention beside this scan, of the same version of the telemetry. Raises ``store.*``."""
+
+        def read(unique_ids: Sequence[str], metric: str) -> Scan:
+            return scan.beside(unique_ids, (metric,), start=self._start, end=self._end)
+
+        for metric, found in self._speakers.items():
+            spoken_for = frozenset().union(*(one.unique_ids for one in found))
+            vms = [vm for one, vm in self._vms.items() if one in spoken_for]
+            if vms:
+                self._told[metric] = told(read, vms, self._policy, metric=metric, limits=self._sizes[metric])
 
     def watched(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         """The same tables of whole VMs; each is looked at as it passes."""
@@ -133,8 +153,9 @@ class OutcomeRows:
         vms = {one: self._vms[one] for one in unique_ids if one in self._vms}
         spoken: dict[str, set[str]] = {metric: set() for metric in self._spoken}
         silent = {metric: {one: why[one] for one in vms} for metric, why in self._silent.items()}
+        heard = {metric: {one: of[one] for one in vms if one in of} for metric, of in self._told.items()}
         some = copy(self)
-        vars(some).update(_vms=vms, _parts=[], _spoken=spoken, _silent=silent)
+        vars(some).update(_vms=vms, _parts=[], _spoken=spoken, _silent=silent, _told=heard)
         return some
 
     def said(self) -> Said:
@@ -210,11 +231,23 @@ class OutcomeRows:
             trace = self._fresh(past.trace, metric)
             if not trace.unique_ids:
                 continue
-            sizes = self._sizes[metric].over([self._vms[one] for one in trace.unique_ids], trace.demand)
-            _seen, saturated = seen_under(sizes, trace.demand, trace.capacity)
+            saturated, violated = self._held_back(trace, metric)
             for speaker in found:
                 if speaker.model.header.target == target:
-                    self._ask(speaker, trace, saturated, metric)
+                    self._ask(speaker, trace, saturated, violated, metric)
+
+    def _held_back(self, trace: Trace, metric: str) -> tuple[Flags, Flags]:
+        """Where [V, T] use was at the size, and where signals told of a want as well, of more than there was."""
+        mine = [self._vms[one] for one in trace.unique_ids]
+        sizes = self._sizes[metric].over(mine, trace.demand)
+        share = full_share(metric, mine, self._policy)
+        saturated, below = at_size(sizes, trace.demand, trace.capacity, share)
+        start_us = round(trace.start.timestamp()) * SECOND_US
+        short = laid(
+            self._told.get(metric, {}), trace.unique_ids, start_us=start_us, step_us=trace.step_s * SECOND_US,
+            columns=trace.steps,
+        )  # fmt: skip
+        return saturated, saturated | (short & below)
 
     def _fresh(self, trace: Trace, metric: str) -> Trace:
         """The VMs of which the newest interval is known, or one shortly before it."""
@@ -225,14 +258,15 @@ class OutcomeRows:
         self._silent[metric].update(dict.fromkeys(late, STALE))
         return trace.only([one for one, there in zip(trace.unique_ids, known) if there]) if late else trace
 
-    def _ask(self, speaker: _Speaker, trace: Trace, saturated: Flags, metric: str) -> None:
+    def _ask(self, speaker: _Speaker, trace: Trace, saturated: Flags, violated: Flags, metric: str) -> None:
+        """What the model makes of demand, a lower bound where use was at the size, and of all violations so far."""
         with needs("numpy"):
             import numpy as np
         mine = [row for row, one in enumerate(trace.unique_ids) if one in speaker.unique_ids]
         if not mine:
             return
         header, point, outcomes = speaker.model.header, speaker.model.point, speaker.model.outcomes
-        held, capacity = saturated[mine], trace.capacity[mine, -1]
+        held, missed, capacity = saturated[mine], violated[mine], trace.capacity[mine, -1]
         demand = believed(trace.demand[mine], held, capacity, point.beyond)
         moment = moment_of(demand, held, capacity, step_s=self._step_s, lead=outcomes.lead, now=self._end)
         said = curves(outcomes, moment, trace.floor[mine, -1])
@@ -249,8 +283,8 @@ class OutcomeRows:
             numbers={
                 LEAD_S: np.full(count, float(header.lead_s)),
                 CAPACITY: capacity,
-                SPENT: held[:, settled].sum(axis=1) / np.maximum(known, 1),
-                HEADROOM: _headroom(point.rule(self._step_s), held),
+                SPENT: missed[:, settled].sum(axis=1) / np.maximum(known, 1),
+                HEADROOM: _headroom(point.rule(self._step_s), missed),
             },
             prices=np.tile([prices[name] for name in PRICES], (count, 1)),
             curves=said,
@@ -263,15 +297,15 @@ class OutcomeRows:
             self._parts.append(rows if sound.all() else rows.only(np.flatnonzero(sound)))
 
 
-def _headroom(rule: GuardRule, saturated: Flags) -> Doubles:
+def _headroom(rule: GuardRule, violated: Flags) -> Doubles:
     """What each VM [V] keeps free after the intervals [V, T]."""
     with needs("numpy"):
         import numpy as np
-    headroom = np.zeros(len(saturated))
-    ever = np.flatnonzero(saturated.any(axis=1))
+    headroom = np.zeros(len(violated))
+    ever = np.flatnonzero(violated.any(axis=1))
     if len(ever):
         some = headroom[ever]
-        for column in np.ascontiguousarray(saturated[ever].T):
+        for column in np.ascontiguousarray(violated[ever].T):
             some = kept_free(rule, some, column)
         headroom[ever] = some
     return headroom

@@ -25,7 +25,7 @@ from .._records.plan import Plan
 from .._records.receipt import DONE
 from .._records.series import DAY_S
 from .._records.snapshot import Snapshot
-from .._store import approvals, glance, holds, journal, leads, references
+from .._store import approvals, glance, holds, journal, leads, references, wishes
 from .._store.tables import table_from_bytes
 from .actions import planned_actions
 from .context import Result, find_vm_name
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .context import Context
 
 MOST_NAMED = 5  # VMs in one warning
+MS_PER_S = 1000
 
 
 def plan(
@@ -67,10 +68,10 @@ def plan(
     ids, missing = resolve_scope(seen, scope)
     said = keep_scorecard(context, snapshot=seen, policy=policy)
     with context.database.transaction() as connection:
-        state = read_state(context, connection)
+        state = replace(read_state(context, connection), wishes=wishes.known(connection))
     pressed, unread = known_pressures(context, policy)
     state = replace(state, pressures=pressed)
-    made = make_plan(
+    made, wished = make_plan(
         seen,
         forecast=header,
         table=table,
@@ -94,6 +95,7 @@ def plan(
     with context.database.transaction() as connection:
         before = references.get(connection, f"plan/{scope_name}")  # not ``last``, where another plan came between
         references.put(context.database, connection, f"plan/{scope_name}", digest)
+        wishes.put(connection, wished, now_ms=int(context.now.timestamp() * MS_PER_S))
         issue(connection, forecast=header, table=table, digests=(forecast, snapshot), fleet=fleet_of(seen))
         if before and before != digest:
             references.put(context.database, connection, f"before/{scope_name}", before)
@@ -183,13 +185,13 @@ def opposed_warnings(context: Context, made: Plan) -> tuple[str, ...]:
             plan: _waiting(connection, plan, given)
             for plan, given in approvals.active(context.database, connection).items()
         }
-    wishes = {(one.unique_id, one.resource): one.direction for one in made.actions}
+    directions = {(one.unique_id, one.resource): one.direction for one in made.actions}
     found = [
         f"{one.vm_name}: {given[one.action_id]} approved to {one.direction} its {one.resource} in the plan {plan}, of "
         "which this plan wants the opposite. That act is held back."
         for plan, given in waiting.items()
         for one in (planned_actions(context, plan) if given else ())
-        if one.action_id in given and wishes.get((one.unique_id, one.resource), one.direction) != one.direction
+        if one.action_id in given and directions.get((one.unique_id, one.resource), one.direction) != one.direction
     ]
     more = (f"{len(found) - MOST_NAMED} more approved acts are held back.",) if len(found) > MOST_NAMED else ()
     return (*found[:MOST_NAMED], *more)

@@ -25,16 +25,17 @@ from .._policy.kinds import normal_quantile
 from .._records.codec import decode_artifact
 from .._records.forecast import Forecast
 from .._records.snapshot import Snapshot
-from .._records.vm import RESOURCES
+from .._records.vm import CPU_LIMIT_MILLICORES, RESOURCES, VCPUS, VM
 from .._store import issued, scores, standings
 from .._store.issued import Issued
 from .._store.scores import Score
 from .._store.standings import Standing
 from .._store.tables import table_from_bytes
-from .sizes import sizes_between, snapshot_before
+from .shortage import full_share, laid, told
+from .sizes import at_times, bounds_between, in_force, least_of, snapshot_before
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -42,7 +43,12 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from .._policy.sizing import SizingPolicy
+    from .._store.scan import Scan
     from .context import Context
+
+    Doubles = npt.NDArray[np.float64]
+    Flags = npt.NDArray[np.bool_]
+    Integers = npt.NDArray[np.int64]
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -146,6 +152,28 @@ class _Kind:
     phase_ms: int
 
 
+class _Limits:
+    """The CPU limits of a frame's VMs, from what bounded them."""
+
+    def __init__(self, frame: Frame, bounds: Mapping[str, Doubles]) -> None:
+        self._frame, self._bounds = frame, bounds
+        self._row = {unique_id: row for row, unique_id in enumerate(frame.unique_ids)}
+
+    def limited(self, vms: Sequence[VM]) -> list[VM]:
+        """Who had one in force at some time."""
+        with needs("numpy"):
+            import numpy as np
+        return [vms[row] for row in np.flatnonzero(np.isfinite(self._in_force(vms)).any(axis=1)).tolist()]
+
+    def limits(self, vms: Sequence[VM], starts_us: Integers) -> Doubles:
+        """In millicores [V, T], in intervals that began then; else infinite."""
+        return at_times(self._in_force(vms), starts_us, frame=self._frame)
+
+    def _in_force(self, vms: Sequence[VM]) -> Doubles:
+        rows = [self._row[vm.unique_id] for vm in vms]
+        return in_force(*(self._bounds[bound][rows] for bound in (CPU_LIMIT_MILLICORES, VCPUS)))
+
+
 @dataclass(frozen=True)
 class _Card:
     """What the rounds of one job share."""
@@ -166,10 +194,7 @@ class _Card:
         for kind, of_kind in self._kinds(spoke).items():
             for resource, foretold in self._foretold(kind, of_kind, start_ms=start_ms, end_ms=end_ms).items():
                 scored[resource].append(self._score(foretold, kind, resource=resource, before=before))
-        return sum(
-            self._keep(DEMANDS[resource].metric, found, start_ms=start_ms, end_ms=end_ms)
-            for resource, found in scored.items()
-        )
+        return sum(self._keep(resource, found, start_ms=start_ms, end_ms=end_ms) for resource, found in scored.items())
 
     def _kinds(self, spoke: Sequence[_Speaking]) -> dict[_Kind, list[tuple[_Speaking, Forecast]]]:
         """Sort them by kind, the newest first; one that is lost by now, or of another release, says nothing."""
@@ -221,7 +246,7 @@ class _Card:
     def _score(self, foretold: Foretold, kind: _Kind, *, resource: str, before: Snapshot) -> _Scored:
         with needs("numpy"):
             import numpy as np
-        context, frame = self.context, foretold.frame
+        context, frame, vms = self.context, foretold.frame, self.snapshot.vms
         # What was known when the oldest of these forecasts was made, which may be long before the stretch.
         since_us = min(foretold.oldest_us, frame.start_us)
         table = context.series.read(
@@ -231,35 +256,53 @@ class _Card:
             end=_time((frame.start_us + frame.columns * frame.step_us) // US_PER_MS),
             interval_s=kind.series_interval_s,
         )
+        bounds = bounds_between(context, before, self.snapshot, frame=frame, resource=resource)
         found = score(
             foretold,
             truth_of(table, foretold, target=kind.target, series_interval_s=kind.series_interval_s, late_s=LATE_S),
-            size=sizes_between(context, before, self.snapshot, frame=frame, resource=resource),
-            quantile=[self.policy.effective(vm).sizing[resource].quantile for vm in self.snapshot.vms],
+            size=least_of(bounds),
+            quantile=[self.policy.effective(vm).sizing[resource].quantile for vm in vms],
+            share=full_share(frame.metric, vms, self.policy),
+            short=self._short(frame, bounds, series_interval_s=kind.series_interval_s),
         )
         starts_us = frame.start_us + np.arange(frame.columns) * frame.step_us
         return _Scored(found, starts_us // US_PER_MS)
 
-    def _keep(self, metric: str, scored: Sequence[_Scored], *, start_ms: int, end_ms: int) -> int:
+    def _short(self, frame: Frame, bounds: Mapping[str, Doubles], *, series_interval_s: int) -> Flags:
+        """The intervals [V, T] in which signals of contention told that there was too little."""
+
+        def read(unique_ids: Sequence[str], metric: str) -> Scan:
+            return self.context.series.scan(
+                unique_ids, metrics=(metric,), start=start, end=end, interval_s=series_interval_s
+            )
+
+        start, end = (_time(us // US_PER_MS) for us in (frame.start_us, frame.start_us + frame.columns * frame.step_us))
+        limits = _Limits(frame, bounds)
+        heard = told(read, self.snapshot.vms, self.policy, metric=frame.metric, limits=limits)
+        return laid(heard, frame.unique_ids, start_us=frame.start_us, step_us=frame.step_us, columns=frame.columns)
+
+    def _keep(self, resource: str, scored: Sequence[_Scored], *, start_ms: int, end_ms: int) -> int:
         """Add the figures of each VM as far as it was not looked at yet, and judge it where a day is over."""
-        ids = [vm.unique_id for vm in self.snapshot.vms]
-        missed = 0
-        for first in range(0, len(ids), VMS_AT_ONCE):
-            some = ids[first : first + VMS_AT_ONCE]
+        metric, vms, missed = DEMANDS[resource].metric, self.snapshot.vms, 0
+        for first in range(0, len(vms), VMS_AT_ONCE):
+            some = vms[first : first + VMS_AT_ONCE]
+            ids = [vm.unique_id for vm in some]
             with self.context.database.transaction() as connection:
-                looked = scores.looked_until(connection, some, since_day=(start_ms - BACK_MS) // DAY_MS)
-                since = [max(start_ms, looked.get((one, metric), start_ms)) for one in some]
-                rows = list(_rows(metric, some, scored, first=first, since=since, end_ms=end_ms))
+                looked = scores.looked_until(connection, ids, since_day=(start_ms - BACK_MS) // DAY_MS)
+                since = [max(start_ms, looked.get((one, metric), start_ms)) for one in ids]
+                rows = list(_rows(metric, ids, scored, first=first, since=since, end_ms=end_ms))
                 scores.add(connection, rows)
                 missed += sum(row.missed for row in rows)
-                over = [one for one in some if looked.get((one, metric), start_ms) // DAY_MS < end_ms // DAY_MS]
+                until = [looked.get((one, metric), start_ms) for one in ids]
+                over = [vm for vm, until_ms in zip(some, until) if until_ms // DAY_MS < end_ms // DAY_MS]
                 if over:
-                    self._judge(connection, metric, over, last_day=end_ms // DAY_MS - 1)
+                    self._judge(connection, resource, over, last_day=end_ms // DAY_MS - 1)
         return missed
 
-    def _judge(self, connection: Connection, metric: str, ids: Sequence[str], *, last_day: int) -> None:
+    def _judge(self, connection: Connection, resource: str, vms: Sequence[VM], *, last_day: int) -> None:
         with needs("numpy"):
             import numpy as np
+        metric, ids = DEMANDS[resource].metric, [vm.unique_id for vm in vms]
         first_day = last_day - WINDOW_DAYS + 1
         known = scores.days(connection, ids, metrics=[metric], first_day=first_day, last_day=last_day)
         standing = standings.standings(connection, ids)
@@ -268,6 +311,7 @@ class _Card:
             daily_of(known, ids, last_day=last_day),
             demoted=np.array([one is not None and one.demoted for one in stand]),
             since=np.array([NEVER if one is None else one.since_day for one in stand], dtype=np.int64),
+            budget=np.array([self.policy.effective(vm).sizing[resource].error_budget for vm in vms]),
         )
         changed = [Standing(ids[one.row], metric, one.demoted, last_day, one.code, one.reason) for one in flips]
         standings.change(self.context.database, connection, changed, run_id=self.context.run, who=self.context.who)

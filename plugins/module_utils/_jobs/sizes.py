@@ -8,6 +8,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from functools import reduce
 from typing import TYPE_CHECKING, Optional
 
 from .._core.clock import parse_utc
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float32]
     Doubles = npt.NDArray[np.float64]
     Flags = npt.NDArray[np.bool_]
+    Integers = npt.NDArray[np.int64]
 
 # Resource -> what bounds the use of it, each with how much of the metric one unit is: a VM has the least of them.
 BOUNDS = {VCPUS: {VCPUS: MILLICORES_PER_VCPU, CPU_LIMIT_MILLICORES: 1}, MEMORY_MIB: {MEMORY_MIB: 1}}
@@ -91,12 +93,26 @@ def sizes_between(context: Context, before: Snapshot, after: Snapshot, *, frame:
     A VM that has what it had before, and that no act touched, had it in between. What changed outside of Headroom
     changed at a time that nobody knows.
     """
+    return least_of(bounds_between(context, before, after, frame=frame, resource=resource))
+
+
+def least_of(bounds: Mapping[str, Doubles]) -> Doubles:
+    """What the tightest of what bounds a resource leaves; NaN where one is not known."""
+    with needs("numpy"):
+        import numpy as np
+    return reduce(np.minimum, bounds.values())
+
+
+def bounds_between(
+    context: Context, before: Snapshot, after: Snapshot, *, frame: Frame, resource: str
+) -> dict[str, Doubles]:
+    """The same of each of what bounds the resource; the size is the least of them."""
     with needs("numpy"):
         import numpy as np
     known = {vm.unique_id: vm for vm in before.vms}
     then_us, now_us = (_us(seen) for seen in (before, after))
     acts = acts_between(context, resource=resource, since_us=then_us, until_us=now_us)
-    least: Doubles = np.full((len(after.vms), frame.columns), np.inf)
+    found = {}
     for bound, per_unit in BOUNDS[resource].items():
         had = np.array([_amount(known.get(vm.unique_id), bound, per_unit) for vm in after.vms], dtype=np.float64)
         has = np.array([_amount(vm, bound, per_unit) for vm in after.vms], dtype=np.float64)
@@ -105,8 +121,8 @@ def sizes_between(context: Context, before: Snapshot, after: Snapshot, *, frame:
             if vm.unique_id in acts[bound]:
                 ends = [Point(then_us, then_us, had[row], had[row]), Point(now_us, now_us, has[row], has[row])]
                 sizes[row] = sizes_along([*ends, *acts[bound][vm.unique_id]], frame)
-        least = np.minimum(least, sizes)
-    return least
+        found[bound] = sizes
+    return found
 
 
 def sizes_by(acts: Acts, vms: Sequence[VM], *, frame: Frame, resource: str) -> Doubles:
@@ -116,18 +132,33 @@ def sizes_by(acts: Acts, vms: Sequence[VM], *, frame: Frame, resource: str) -> D
     """
     with needs("numpy"):
         import numpy as np
-    starts = frame.start_us + np.arange(frame.columns) * frame.step_us
     least: Doubles = np.full((len(vms), frame.columns), np.inf)
-    for bound, per_unit in BOUNDS[resource].items():
-        of_bound = acts.get(bound, {})
+    for bound in BOUNDS[resource]:
         for row, vm in enumerate(vms):
-            points = sorted(of_bound.get(vm.unique_id, ()), key=lambda point: (point.to_us, point.from_us))
-            had = [points[0].before if points else _amount(vm, bound, per_unit), *(point.after for point in points)]
-            sizes = np.array(had)[np.searchsorted([point.to_us for point in points], starts, side="right")]
-            for point in points:
-                sizes[(starts + frame.step_us > point.from_us) & (starts < point.to_us)] = np.nan
-            least[row] = np.minimum(least[row], sizes)
+            least[row] = np.minimum(least[row], _bound_by(acts, vm, bound, frame=frame, resource=resource))
     return least
+
+
+def _bound_by(acts: Acts, vm: VM, bound: str, *, frame: Frame, resource: str) -> Doubles:
+    """The same [T] of one VM and one of what bounds the resource."""
+    with needs("numpy"):
+        import numpy as np
+    starts = frame.start_us + np.arange(frame.columns) * frame.step_us
+    points = sorted(acts.get(bound, {}).get(vm.unique_id, ()), key=lambda point: (point.to_us, point.from_us))
+    first = points[0].before if points else _amount(vm, bound, BOUNDS[resource][bound])
+    had = np.array([first, *(point.after for point in points)])
+    sizes = had[np.searchsorted([point.to_us for point in points], starts, side="right")]
+    for point in points:
+        sizes[(starts + frame.step_us > point.from_us) & (starts < point.to_us)] = np.nan
+    return sizes
+
+
+def in_force(limit: Doubles, whole: Doubles) -> Doubles:
+    """The limit where it is below all that it limits, else infinite; both in the metric's unit, NaN: not known."""
+    with needs("numpy"):
+        import numpy as np
+    with np.errstate(invalid="ignore"):
+        return np.where(limit < whole, limit, np.inf)
 
 
 def held_back(context: Context, trace: Trace, vms: Sequence[VM], *, metric: str) -> Flags:
@@ -146,6 +177,15 @@ def held_back(context: Context, trace: Trace, vms: Sequence[VM], *, metric: str)
         return seen_under(sizes, trace.demand, trace.capacity)[1]
 
 
+def at_times(values: Doubles, starts_us: Integers, *, frame: Frame) -> Doubles:
+    """What is known of a frame [V, T] at other times [N]: [V, N], infinite outside of it."""
+    with needs("numpy"):
+        import numpy as np
+    column = (starts_us - frame.start_us) // frame.step_us
+    inside = (column >= 0) & (column < frame.columns)
+    return np.where(inside, values[:, np.where(inside, column, 0)], np.inf)
+
+
 class Had:
     """The sizes of VMs over T intervals: what acts say of those that they touched, of the others what they have."""
 
@@ -157,6 +197,7 @@ class Had:
         touched = sorted({one for of in acts.values() for one in of} & vms.keys())
         frame = Frame(touched, metric, start_us, step_s, steps)
         some = [vms[one] for one in touched]
+        self._acts, self._frame = acts, frame
         sizes = sizes_by(acts, some, frame=frame, resource=self._measure.resource) / self._measure.unit
         self._touched = dict(zip(touched, sizes))
 
@@ -174,6 +215,26 @@ class Had:
                 sizes[row] = self._touched[vm.unique_id]
         with np.errstate(invalid="ignore"):
             return np.where(demand > IMPOSSIBLE * sizes, np.nan, sizes)
+
+    def limited(self, vms: Sequence[VM]) -> list[VM]:
+        """Those that may have had a CPU limit in force at some time."""
+        acted = self._acts.get(CPU_LIMIT_MILLICORES, {})
+        return [
+            vm for vm in vms if vm.unique_id in acted or vm.has(CPU_LIMIT_MILLICORES) < vm.whole(CPU_LIMIT_MILLICORES)
+        ]
+
+    def limits(self, vms: Sequence[VM], starts_us: Integers) -> Doubles:
+        """The CPU limits [V, T] of these VMs in intervals that begin then, in millicores, where they were in force."""
+        with needs("numpy"):
+            import numpy as np
+        found = np.full((len(vms), self._steps), np.inf)
+        for row, vm in enumerate(vms):
+            limit, whole = (
+                _bound_by(self._acts, vm, bound, frame=self._frame, resource=VCPUS)
+                for bound in (CPU_LIMIT_MILLICORES, VCPUS)
+            )
+            found[row] = in_force(limit, whole)
+        return at_times(found, starts_us, frame=self._frame)
 
 
 class SeenAtCap:

@@ -25,6 +25,7 @@ from .forecast import forecast
 from .known import vms_by_id
 from .outcomes import OutcomeRows
 from .partitions import Workers
+from .plan import read_policy
 from .prometheus import query_prometheus
 from .sampled import read_samplers
 from .sizes import SeenAtCap
@@ -179,14 +180,16 @@ def forecast_demand(
     costly_vms: int = Request.costly_vms,
     trained: bool = True,
     workers: str = "",
+    policy_text: str = "",
+    policy_name: str = "",
 ) -> Result:
     """Forecast the demand of every VM of a snapshot. ``series``: digest of the one series header to forecast from.
 
     With ``trained`` the models of quantiles speak that stand for its VMs. ``workers``: address of a Dask scheduler;
-    its workers ask the models of outcomes.
+    its workers ask the models of outcomes. The sizing policy says from where on a VM was held back.
 
-    Raises ``forecast.request``, ``forecast.engine``, ``forecast.rows``, ``series.*``, ``artifact.*``, ``store.*``,
-    ``workers.*``.
+    Raises ``forecast.request``, ``forecast.engine``, ``forecast.rows``, ``series.*``, ``artifact.*``, ``policy.*``,
+    ``store.*``, ``workers.*``.
     """
     request = Request(
         now=context.now,
@@ -200,6 +203,7 @@ def forecast_demand(
         series_interval_s=series_interval_s,
         costly_vms=costly_vms,
     )
+    policy, _text = read_policy(policy_text, policy_name)
     seen = context.artifacts.get(Snapshot, snapshot)
     unique_ids = [vm.unique_id for vm in seen.vms]
     request.check(vms=len(unique_ids))
@@ -213,7 +217,7 @@ def forecast_demand(
         engines=engines_named(engines),
         models=models,
         snapshot=seen,
-        outcomes=OutcomeRows(context, seen, request),
+        outcomes=OutcomeRows(context, seen, request, policy),
         held=SeenAtCap(context, seen, request),
         workers=Workers(workers) if workers else None,
     )

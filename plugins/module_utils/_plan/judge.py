@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Optional, Protocol, Union
 
@@ -12,7 +12,9 @@ from .._policy.settings import MODE_IGNORE, MODE_RECOMMEND, Settings
 from .._policy.sizing import SizingPolicy
 from .._records.plan import REFUSED, STAY, Decision
 from .._records.vm import GROW, LIMITS, RESOURCES, SHRINK, VM
+from .._records.wishes import Wishes
 from .capacity import Ledger
+from .careful import kept, renewed
 from .constraints import (
     Against,
     Calendar,
@@ -43,7 +45,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Judge:
-    """Everything that a decision about one VM looks at."""
+    """Everything that a decision about one VM looks at; ``wishes``: what is to be kept of what they wanted."""
 
     policy: SizingPolicy
     state: PlanState
@@ -51,6 +53,7 @@ class Judge:
     calendar: Calendar
     ledger: Ledger
     source: Source
+    wishes: dict[tuple[str, str], Wishes] = field(default_factory=dict)
 
     def decide(self, vm: VM, *, first: int) -> list[Union[Decision, Proposal]]:
         """One answer per resource and planned limit; ``first``: the index of the first decision in the plan."""
@@ -79,7 +82,11 @@ class Judge:
     ) -> Union[Decision, Proposal]:
         resource = layer.resource
         granule = common_granule(vm, resource, layer.sizing)
-        wanted = brought_down(layer, self.source.wanted(vm, layer, settings, granule=granule))
+        wanted = self.source.wanted(vm, layer, settings, granule=granule)
+        wishes = renewed(vm, layer, settings, wished=wanted.wished, state=self.state, now=self.now)
+        if wishes is not None:
+            self.wishes[vm.unique_id, resource] = wishes
+        wanted = brought_down(layer, wanted)
         if whole is not None:
             return _stay(vm, resource, wanted, whole)
         if not wanted.direction:
@@ -98,9 +105,16 @@ class Judge:
         scored = LIMITS[resource].size if resource in LIMITS else resource  # both go by the same forecasts
         demoted = self.state.demoted.get((vm.unique_id, scored), "")
         held = against_hold_time(vm, resource, direction, settings=settings, state=self.state, now=self.now)
+        floor = None
+        if direction == SHRINK:
+            floor = kept(vm, layer, settings, granule=granule, state=self.state, now=self.now)
+        if held is None and floor is not None and floor.size >= size:
+            held = Against("hold_time", floor.reason, floor.line, refused=False)
         if held is not None and OOM not in {one.code for one in wanted.signals}:  # who was killed cannot wait
             return held
-        goal = step_goal(size, wanted.size, direction=direction, granule=granule, sizing=sizing)
+        spared = floor if floor is not None and floor.size > wanted.size else None
+        aim = spared.size if spared else wanted.size
+        goal = step_goal(size, aim, direction=direction, granule=granule, sizing=sizing)
         goal = goal if layer.above is None else min(goal, layer.above)
         landing = choose(vm, resource, direction, goal=goal)
         if isinstance(landing, Against):
@@ -114,8 +128,9 @@ class Judge:
             return against
         if isinstance(opening, Against):
             return opening
-        limited = goal != wanted.size
+        limited = goal != aim
         to = DEMANDS[resource].size(goal, unit=False)
+        told = f"{wanted.reason}; {spared.reason}" if spared else wanted.reason
         step = f"one step of {sizing.step_limit_percent[direction]} % goes to {to}" if limited else ""
         return Proposal(
             vm=vm,
@@ -128,8 +143,8 @@ class Judge:
             size_after=landing.size,
             wanted=wanted,
             opening=opening,
-            reason="; ".join(part for part in (wanted.reason, step, landing.note, demoted) if part),
-            line=sizing.lines[f"step_limit.{direction}"] if limited else wanted.line,
+            reason="; ".join(part for part in (told, step, landing.note, demoted) if part),
+            line=sizing.lines[f"step_limit.{direction}"] if limited else spared.line if spared else wanted.line,
             decision=index,
             code=DEMOTED if demoted else direction,
             lead_ms=self.state.leads_ms.get((vm.endpoint, landing.capability.operation), 0),

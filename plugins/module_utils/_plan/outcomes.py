@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from .._core.needs import needs
-from .._core.units import PERCENT, PPM
+from .._core.units import PPM
 from .._policy.settings import Settings
 from .._policy.sizing import SizingPolicy
 from .._records.outcomes import CAPACITY, HEADROOM, LEAD_S, METRIC, MODEL, PRICES, SPENT, UNIQUE_ID, Outcomes
@@ -108,8 +108,8 @@ def _ask(vm: VM, row: int, layer: Layer, settings: Settings) -> _Asked:
     if layer.resource in LIMITS:
         limited = LIMITS[layer.resource]
         most = max(most, settings.sizing[limited.size].maximum * limited.per_unit)
-    budget = float(settings.error_budget_percent) / PERCENT
-    return _Asked(vm.unique_id, row, layer.size, settings.sizing[layer.resource].minimum, most, budget)
+    own = settings.sizing[layer.resource]
+    return _Asked(vm.unique_id, row, layer.size, own.minimum, most, own.error_budget)
 
 
 def _priced(outcomes: Outcomes, asked: Sequence[_Asked], *, resource: str, granule: int, prices: Prices) -> Services:

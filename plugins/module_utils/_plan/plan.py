@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Optional, Union
+from typing import Any, NamedTuple, Optional, Union
 
 from .._core.clock import parse_utc
 from .._core.errors import HeadroomError
@@ -18,6 +18,7 @@ from .._records.outcomes import Outcomes
 from .._records.plan import PURPOSE_SIZE, REFUSED, Decision, Plan
 from .._records.snapshot import Snapshot
 from .._records.vm import MEMORY_MIB, RESOURCES, VM
+from .._records.wishes import Wishes
 from .bounds import NO_VALUE, OVER_VALUE, Bounds, no_bounds, reduce_bounds
 from .capacity import Ledger
 from .constraints import Calendar
@@ -33,6 +34,13 @@ from .written import settled, written
 MAX_NAMED = 5  # VMs or gaps named in one warning
 
 
+class Made(NamedTuple):
+    """A plan, and by (unique_id, resource) what the next one has to know of what was wanted."""
+
+    plan: Plan
+    wishes: dict[tuple[str, str], Wishes]
+
+
 def make_plan(
     snapshot: Snapshot,
     *,
@@ -46,7 +54,7 @@ def make_plan(
     forecast_digest: str,
     policy_digest: str,
     outcomes: Optional[Outcomes] = None,
-) -> Plan:
+) -> Made:
     """Plan the sizes of the VMs in scope; every other VM of the snapshot only counts for capacity.
 
     ``forecast`` and ``table`` (pyarrow.Table of COLUMNS) go together; without them nothing is wanted. ``outcomes`` are
@@ -79,7 +87,7 @@ def make_plan(
         vm = known.get(unique_id)
         answers.extend(judge.decide(vm, first=len(answers)) if vm else _not_seen(unique_id, snapshot))
     actions, decisions = settled(answers, judge.ledger)
-    return written(
+    made = written(
         PURPOSE_SIZE,
         actions,
         decisions,
@@ -92,6 +100,7 @@ def make_plan(
         forecast_digest=forecast_digest if forecast else "",
         warnings=(*_warnings(snapshot, forecast, judge.ledger, vms), *notes),
     )
+    return Made(made, judge.wishes)
 
 
 @dataclass(frozen=True)

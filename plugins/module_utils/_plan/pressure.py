@@ -23,6 +23,10 @@ class Sign(NamedTuple):
     per_unit: int  # of the metric in one unit of the setting
     text: str
 
+    def least(self, settings: Settings) -> float:
+        """In the metric's unit; what is 0 tells nothing."""
+        return float(settings.calm[self.setting] * self.per_unit) if self.setting else 0.0
+
 
 SIGNS = {
     MEMORY_OOM_KILLS_PER_S: Sign("", 1, "its kernel killed processes for want of memory"),
@@ -58,8 +62,7 @@ def pressed(
     mine = largest.get(unique_id, {})
     for metric, sign in SIGNS.items():
         value = mine.get(metric, 0.0)
-        least = settings.calm[sign.setting] * sign.per_unit if sign.setting else 0
-        if value > 0 and value >= least:
+        if value > 0 and value >= sign.least(settings):
             text = sign.text.format(rate=round(value / sign.per_unit))
             return Pressed(f"it could shrink, but in the last day {text}", sign.setting or "memory.guest_floor_percent")
     return None

@@ -7,6 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Optional
 
+from .._records.wishes import Wishes
+
 
 @dataclass(frozen=True)
 class PlanState:
@@ -21,3 +23,5 @@ class PlanState:
     # -> metric of SIGNS -> its largest of a day; None: cannot be read
     pressures: Optional[dict[str, dict[str, float]]] = field(default_factory=dict)
     demoted: dict[tuple[str, str], str] = field(default_factory=dict)  # (unique_id, resource) -> reason
+    # (unique_id, resource) -> what plans wanted of it lately; of careful sizes and limits
+    wishes: dict[tuple[str, str], Wishes] = field(default_factory=dict)

@@ -32,7 +32,6 @@ from .pressure import Pressed
 
 SECONDS_PER_MINUTE = 60
 SECONDS_PER_DAY = 86400
-BUDGET_SETTING = "service.error_budget_percent"
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,7 @@ class Wanted(NamedTuple):
     upper: int = NOT_KNOWN  # demand that says so, in the metric's unit; below 0: none is known
     service: Optional[Service] = None  # the cheapest size, where an outcome model spoke
     signals: tuple[Signalled, ...] = ()  # that the guard was given
+    wished: Optional[int] = None  # the size by demand alone, whatever speaks against it; None: it is not known
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def wanted_size(
     why = _by_bound(span, upper, sizing=sizing, demand=demand)
     if service is not None:
         priced = by_price(resource, span, service, sizing=sizing)
-        why = _by_price(resource, span, priced, why, service, sizing=sizing, line=settings.lines[BUDGET_SETTING])
+        why = _by_price(resource, span, priced, why, service, sizing=sizing)
         span = priced
     if need > span.least:
         why = _by_declaration(need, choice, sizing=sizing, settings=settings, demand=demand)
@@ -192,7 +192,8 @@ def wanted_size(
     if size < span.least:
         return _grow(size, span.least, granule, sizing=sizing, demand=demand, why=why)
     if size <= span.most:
-        return Wanted(size, "", "fits", f"{why.fits}, it has {demand.size(size, unit=False)}", why.fits_line)
+        fits = f"{why.fits}, it has {demand.size(size, unit=False)}"
+        return Wanted(size, "", "fits", fits, why.fits_line, wished=size)
     return _shrink(
         size,
         span.most,
@@ -234,12 +235,11 @@ def _by_bound(span: Span, upper: int, *, sizing: Sizing, demand: Demand) -> _Why
     )
 
 
-def _by_price(
-    resource: str, span: Span, priced: Span, why: _Why, service: Service, *, sizing: Sizing, line: int
-) -> _Why:
+def _by_price(resource: str, span: Span, priced: Span, why: _Why, service: Service, *, sizing: Sizing) -> _Why:
     """Of all but an elastic limit the upper bound still says the least, and how far to shrink."""
     demand, elastic = DEMANDS[resource], _is_elastic(resource, sizing)
     text, at = f"cheapest {demand.size(service.size)}", priced.least
+    line = sizing.lines["error_budget_percent"]
     if elastic:
         bound = "at most" if at < service.size else "at least"
         text = text if at == service.size else f"{text}, {bound} {demand.size(at)}"
@@ -276,11 +276,11 @@ def _grow(size: int, least: int, granule: int, *, sizing: Sizing, demand: Demand
     ceiling = sizing.maximum // granule * granule or sizing.maximum
     takes = f"{why.grow}, it has {demand.size(size, unit=False)}"
     if least <= ceiling:
-        return Wanted(least, GROW, GROW, takes, why.grow_line)
+        return Wanted(least, GROW, GROW, takes, why.grow_line, wished=least)
     limit = f"{takes}; the policy's maximum is {sizing.maximum}"
     if ceiling <= size:
-        return Wanted(size, "", "policy_maximum", limit, sizing.lines["maximum"])
-    return Wanted(ceiling, GROW, GROW, limit, sizing.lines["maximum"])
+        return Wanted(size, "", "policy_maximum", limit, sizing.lines["maximum"], wished=least)
+    return Wanted(ceiling, GROW, GROW, limit, sizing.lines["maximum"], wished=least)
 
 
 def _shrink(
@@ -297,10 +297,11 @@ def _shrink(
     short: Optional[Pressed],
 ) -> Wanted:
     if choice is None:
-        return Wanted(size, "", "no_history", f"it could shrink, but no history of {demand.metric} is known", 0)
+        reason = f"it could shrink, but no history of {demand.metric} is known"
+        return Wanted(size, "", "no_history", reason, 0, wished=most)
     against = _why_not_shrink(choice, demand, sizing, settings, clock, short=short)
     if against is not None:
-        return against._replace(size=size)
+        return against._replace(size=size, wished=most)
     used = choice.recent_maximum
     by_use = max(
         _size_for(used, why.use_percent, demand, granule),
@@ -308,13 +309,12 @@ def _shrink(
     )
     lately = f"it lately used {demand.amount(used)}"
     if by_use >= size:
-        return Wanted(
-            size, "", "recent_use", f"{why.shrink}, but {lately}: that takes {demand.size(by_use)}", why.shrink_line
-        )
+        reason = f"{why.shrink}, but {lately}: that takes {demand.size(by_use)}"
+        return Wanted(size, "", "recent_use", reason, why.shrink_line, wished=by_use)
     wanted = max(most, by_use)
     enough = "" if why.sized and wanted == most else f": {demand.size(wanted)} are enough"
     reason = f"{why.shrink} and {lately}{enough}, it has {demand.size(size, unit=False)}"
-    return Wanted(wanted, SHRINK, SHRINK, reason, why.shrink_line)
+    return Wanted(wanted, SHRINK, SHRINK, reason, why.shrink_line, wished=wanted)
 
 
 def _why_not_shrink(

@@ -39,6 +39,7 @@ defaults:
     target_use_percent: 90
     shrink_target_use_percent: 85
     guest_floor_percent: 15          # above what the guest itself used at most
+    error_budget_percent: 0.25       # tighter than that of service: what is short of memory may be killed
     calm_swap_kib_per_s: 64          # a guest that swapped so much keeps its memory for a day; one with an OOM too
     calm_major_faults_per_s: 100     # pages brought back from a disk, as well
     minimum_change_percent: 10
@@ -72,7 +73,7 @@ defaults:
   grow:
     hold_minutes: 15                 # since the last act on the same resource
   shrink:
-    hold_hours: 24
+    hold_hours: 24                   # and since the present size or more was last wanted
     history_days: 7                  # a full cycle: a month where load follows the month
     freshness_minutes: 15
     coverage_percent: 80             # of the intervals of that history

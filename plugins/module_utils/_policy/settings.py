@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, NamedTuple, Optional
 
 from .._core.errors import HeadroomError
+from .._core.units import PERCENT
 from .._records.vm import CPU_LIMIT_MILLICORES, DIRECTIONS, MEMORY_MIB, VCPUS
 from .kinds import Integer, Percent, PerDirection, Quantile, Share, Word
 from .load import Document, Node
@@ -46,6 +48,7 @@ SETTINGS: dict[str, Any] = {
         "declared_mib": Integer(0, 2**26),
         "granule_mib": Integer(1, 2**16),
         "guest_floor_percent": Integer(0, 1000),
+        "error_budget_percent": Percent(),
         "calm_swap_kib_per_s": Integer(1, 2**32),
         "calm_major_faults_per_s": Integer(1, 2**32),
         **_SIZING,
@@ -114,6 +117,7 @@ class Sizing:
     """How one resource is sized; minimum, maximum, declared and granule in the resource's unit.
 
     ``declared``: what the workload is said to need, until the VM is known for long enough; 0: nobody says.
+    ``error_budget_percent``: share of its intervals that a VM may get too little in, a decimal number.
     ``minimum_percent``: of the size that a limit limits. ``shrink_hold_minutes``: of the elastic profile alone.
     """
 
@@ -125,12 +129,18 @@ class Sizing:
     target_use_percent: int
     shrink_target_use_percent: int
     guest_floor_percent: int
+    error_budget_percent: str
     minimum_change_percent: int
     profile: str
     minimum_percent: int
     shrink_hold_minutes: int
     step_limit_percent: dict[str, Optional[int]]  # by direction; None: no limit
     lines: dict[str, int]  # of the names above
+
+    @property
+    def error_budget(self) -> float:
+        """As a share of one, the nearest there is: who was short in just so many intervals is within it."""
+        return float(Decimal(self.error_budget_percent) / PERCENT)
 
 
 @dataclass(frozen=True)
@@ -157,7 +167,6 @@ class Settings:
     guard: Guard
     calm: dict[str, int]  # by name: from where on a guest was short of memory, and keeps what it has for a day
     slo: str  # service class
-    error_budget_percent: str  # share of its intervals that a VM may get too little in, a decimal number
     grow_hold_minutes: int
     shrink_hold_hours: int
     history_days: int
@@ -200,7 +209,6 @@ def build_settings(flat: dict[str, Setting], *, name: str) -> Settings:
         guard=_build_guard(value),
         calm={name: value[name] for name in CALM},
         slo=value["service.slo"],
-        error_budget_percent=value["service.error_budget_percent"],
         grow_hold_minutes=value["grow.hold_minutes"],
         shrink_hold_hours=value["shrink.hold_hours"],
         history_days=value["shrink.history_days"],
@@ -228,6 +236,7 @@ def _build_sizing(flat: dict[str, Setting], resource: str, name: str) -> Sizing:
         "minimum": flat[f"{section}.minimum{unit}"],
         **{key: flat.get(f"{section}.{names.get(key, key)}", Setting(_BUILT_IN[key], 0)) for key in _BUILT_IN},
         **{key: flat[f"{section}.{key}"] for key in _SIZING if key != "step_limit"},
+        "error_budget_percent": _error_budget(flat, section),
     }
     steps = {direction: flat[f"{section}.step_limit.{direction}"] for direction in DIRECTIONS}
     sizing = Sizing(
@@ -240,6 +249,12 @@ def _build_sizing(flat: dict[str, Setting], resource: str, name: str) -> Sizing:
     )
     _agree(sizing, section=section, name=name)
     return sizing
+
+
+def _error_budget(flat: dict[str, Setting], section: str) -> Setting:
+    """A resource's own budget is never more than what the VM may get too little of anything in."""
+    keys = (f"{section}.error_budget_percent", "service.error_budget_percent")
+    return min((flat[key] for key in keys if key in flat), key=lambda setting: Decimal(setting.value))
 
 
 def _agree(sizing: Sizing, *, section: str, name: str) -> None:

@@ -82,11 +82,16 @@ STEPS: tuple[tuple[str, ...], ...] = (
             code TEXT NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (unique_id, metric))""",
     ),
     ("ALTER TABLE journal ADD COLUMN operation TEXT NOT NULL DEFAULT ''",),
+    (
+        """CREATE TABLE wish (
+            unique_id TEXT NOT NULL, resource TEXT NOT NULL, since_ms BIGINT NOT NULL, until_ms BIGINT NOT NULL,
+            steps TEXT NOT NULL, PRIMARY KEY (unique_id, resource))""",
+    ),
 )
 VERSION = len(STEPS)
 TABLES = (
     *("journal", "audit", "approval", "hold", "released", "lease", "kill_switch", "reference", "lineage", "model"),
-    *("issued", "score", "standing"),
+    *("issued", "score", "standing", "wish"),
 )
 
 

@@ -49,6 +49,7 @@ _RULES = (
         """since_day < :before_ms / 86400000 AND NOT EXISTS (SELECT 1 FROM score
         WHERE score.unique_id = standing.unique_id AND score.metric = standing.metric)""",
     ),
+    ("wish", "unique_id, resource", "until_ms < :before_ms"),
 )
 
 

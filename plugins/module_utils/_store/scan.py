@@ -58,6 +58,7 @@ class Scan:
         slots = max(0, -((start_us - _epoch_us(wanted.end)) // interval_us))
         self.span = Span(start_us, wanted.interval_s, slots)
         self._unique_ids = self._found() if wanted.unique_ids is None else sorted(set(wanted.unique_ids))
+        self._chunk_rows = chunk_rows
         self._chunk_vms = max(1, chunk_rows // max(1, slots * len(self._metrics)))
         self._digest = RowsDigest()
         self._done = False
@@ -81,6 +82,11 @@ class Scan:
     def metrics(self) -> tuple[str, ...]:
         """The metrics asked for, sorted."""
         return tuple(self._metrics)
+
+    def beside(self, unique_ids: Sequence[str], metrics: Sequence[str], *, start: datetime, end: datetime) -> Scan:
+        """Another reading of the same versions of the table, of intervals of the same length."""
+        wanted = Wanted(unique_ids, metrics, start, end, self.span.interval_s)
+        return Scan(self._base, self._overlay, wanted, chunk_rows=self._chunk_rows)
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield tables of whole VMs in ascending unique_id, rows sorted by (unique_id, metric, ds); none is empty."""

@@ -142,6 +142,16 @@ def test_use_at_the_size_is_a_violation_and_below_it_is_none():
     assert scores([984, 985, 1000, 1200]).violated[0].tolist() == [False, True, True, True]
 
 
+def test_the_share_that_is_all_of_a_size_and_other_signs_of_a_want_are_the_callers():
+    found = foretold((forecast({"e/a": [500] * 4}), 0, 60))
+    truth = Truth(np.array([[919, 920, 100, np.nan]] * 2), np.full((2, 4), 400.0))
+    short = np.array([[False, False, True, True]] * 2)
+    scored = score(
+        found, truth, size=np.full((2, 4), 1000.0), quantile=["0.9"] * 2, share=np.array([[0.92], [0.5]]), short=short
+    )
+    assert scored.violated.tolist() == [[False, True, True, False], [False] * 4]  # of b nothing was forecast
+
+
 def test_without_a_size_nothing_is_scored():
     found = scores([600] * 4, size=np.nan)
     assert (found.scored.sum(), found.missed.sum(), found.violated.sum(), found.loss.sum()) == (0, 4, 0, 0)

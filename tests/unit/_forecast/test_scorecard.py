@@ -32,8 +32,8 @@ def daily(days=WINDOW_DAYS, *, series=1, scored=PER_DAY, violated=0, loss=0.01, 
     return Daily(LAST, counts, (cells * violated).astype(int), counts * loss, counts * naive, bands * covered, bands)
 
 
-def verdict(figures, *, demoted=False, since=NEVER):
-    flips = judge(figures, demoted=np.array([demoted]), since=np.array([since]))
+def verdict(figures, *, demoted=False, since=NEVER, budget=0.0025):
+    flips = judge(figures, demoted=np.array([demoted]), since=np.array([since]), budget=np.array([budget]))
     return (flips[0].demoted, flips[0].code, flips[0].reason) if flips else None
 
 
@@ -69,6 +69,25 @@ def test_each_figure_alone_demotes(figures, code, reason):
 )
 def test_what_just_holds_demotes_nobody(figures):
     assert verdict(daily(**figures)) is None
+
+
+@pytest.mark.parametrize(("violated", "reason"), [(14, None), (15, "violated 5.21 % of 28 days, more than 5 %")])
+def test_who_may_be_violated_more_often_is_judged_by_that(violated, reason):
+    found = verdict(daily(violated=violated), budget=0.05)
+    assert found == (reason and (True, VIOLATIONS, reason))
+    assert verdict(daily(violated=violated))[2].endswith("more than 1 %")
+
+
+def test_a_budget_that_is_just_spent_demotes_nobody():
+    assert verdict(daily(scored=500, violated=7), budget=0.014) is None
+    assert verdict(daily(scored=500, violated=8), budget=0.014)[1] == VIOLATIONS
+
+
+def test_a_demoted_series_returns_within_its_own_budget():
+    figures = bad_until(7)
+    figures.violated[0, -7:] = 10
+    assert verdict(figures, demoted=True, since=LAST - 7) is None
+    assert verdict(figures, demoted=True, since=LAST - 7, budget=0.05)[0] is False
 
 
 def test_every_broken_rule_is_told_and_the_first_gives_the_code():
@@ -156,7 +175,10 @@ def test_series_do_not_influence_each_other():
     many = daily(series=4)
     many.violated[2] = 50
     flips = judge(
-        many, demoted=np.array([False, True, False, True]), since=np.array([NEVER, LAST - 9, NEVER, LAST - 2])
+        many,
+        demoted=np.array([False, True, False, True]),
+        since=np.array([NEVER, LAST - 9, NEVER, LAST - 2]),
+        budget=np.full(4, 0.01),
     )
     assert [(one.row, one.demoted) for one in flips] == [(1, False), (2, True)]
 

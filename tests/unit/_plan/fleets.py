@@ -199,7 +199,7 @@ def plan(
         snapshot_digest="sha256:1",
         forecast_digest="sha256:2",
         policy_digest="sha256:3",
-    )
+    ).plan
 
 
 def decision(made: Plan, name: str = "a", resource: str = VCPUS) -> tuple[str, str]:

@@ -20,6 +20,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import 
     VM,
     Capability,
 )
+from ansible_collections.headroom.fleet.plugins.module_utils._records.wishes import Wishes
 from tests.unit._plan.fleets import FREE, NOW, decision, forecast, host, plan, sizes, snapshot, vm
 
 CPU, MEMORY = ("a", VCPUS), ("a", MEMORY_MIB)
@@ -103,8 +104,10 @@ def test_a_held_vm_is_refused(state: PlanState, code: str) -> None:
 def test_an_act_waits_for_the_time_since_the_last_one(made: object, minutes: int, expected: tuple[str, str]) -> None:
     last = ("grow", int(NOW.timestamp() * 1000) - minutes * 60_000)
     rules = "defaults: {mode: auto}\n"
-    assert decision(plan(snapshot([FOUR]), made, rules, state=PlanState(last_acts={("e/a", VCPUS): last}))) == expected
-    other = PlanState(last_acts={("e/a", MEMORY_MIB): last, ("e/b", VCPUS): last})
+    wishes = {("e/a", VCPUS): Wishes(0)}  # for long it wanted less
+    state = PlanState(last_acts={("e/a", VCPUS): last}, wishes=wishes)
+    assert decision(plan(snapshot([FOUR]), made, rules, state=state)) == expected
+    other = PlanState(last_acts={("e/a", MEMORY_MIB): last, ("e/b", VCPUS): last}, wishes=wishes)
     assert decision(plan(snapshot([FOUR]), made, rules, state=other))[0] == ACT
 
 

@@ -81,7 +81,7 @@ def planned(
         seen, forecast=header, table=table, policy=policy(rules), state=PlanState(leads_ms=leads or {}),
         scope=[one.unique_id for one in seen.vms], now=NOW, snapshot_digest="sha256:1", forecast_digest="sha256:2",
         policy_digest="sha256:3", outcomes=said,
-    )  # fmt: skip
+    ).plan  # fmt: skip
 
 
 def of(made: Plan, resource: str, name: str = "a") -> Any:
@@ -180,6 +180,29 @@ def test_who_has_spent_more_of_a_smaller_budget_is_given_more() -> None:
     assert (told.spent_ppm, told.budget_ppm, told.lead_s) == (8000, 10_000, 300)
     assert told.price_ppm == pytest.approx(1e6 * np.exp(0.8 - 0.5), rel=1e-4)
     assert limit(0.003, "1").price_ppm == 1_000_000
+
+
+def test_memory_spends_a_budget_of_its_own() -> None:
+    made = forecast({("a", VCPUS): 1000, ("a", MEMORY_MIB): 700}, recent={("a", MEMORY_MIB): 100})
+    said = joined([row("a", one, peak=peak, capacity=cap, chance=0.9, fall=0.3, spent=0.002) for one, peak, cap in (
+        (VCPUS, 7.5, 16.0), (MEMORY_MIB, 3000.0, 8192.0)
+    )])  # fmt: skip
+    seen = snapshot([vm(vcpus=2, memory_mib=1024)])
+
+    def of_both(rules: str) -> Any:
+        plan = planned(seen, made, said, rules)
+        return of(plan, VCPUS), of(plan, MEMORY_MIB)
+
+    cpu, memory = of_both(LIMITED)
+    assert (cpu.service.budget_ppm, memory.service.budget_ppm) == (10_000, 2_500)
+    assert cpu.reason.startswith("0.2 of 1 % spent; ")
+    assert memory.reason.startswith("0.2 of 0.25 % spent; ")
+    assert memory.policy_line == 0  # the shipped policy's
+    assert (cpu.service.price_ppm, memory.service.price_ppm) == (1e6, pytest.approx(1e6 * np.exp(0.8 - 0.5), rel=1e-4))
+    loose_cpu, loose = of_both(LIMITED.replace("memory: {", "memory: {error_budget_percent: 1, "))
+    assert (loose.service.budget_ppm, loose.service.price_ppm, loose.policy_line) == (10_000, 1_000_000, 5)
+    assert memory.service.size > loose.service.size > 1024
+    assert loose_cpu.service == cpu.service
 
 
 def test_what_one_more_costs_is_what_the_prices_say() -> None:

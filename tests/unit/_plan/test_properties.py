@@ -18,6 +18,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._plan.state import 
 from ansible_collections.headroom.fleet.plugins.module_utils._records.codec import decode_artifact, encode_artifact
 from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import Plan
 from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import GROW, RESOURCES, SHRINK
+from ansible_collections.headroom.fleet.plugins.module_utils._records.wishes import Wishes
 from tests.unit._plan import fleets
 from tests.unit._plan.fleets import NOW, applied, forecast, host, plan, receipt, snapshot, vm
 
@@ -88,8 +89,9 @@ def test_hold_times_and_steps_keep_still_or_come_to_rest(case: Any) -> None:
     seen, made, rules, shape = case
     directions: dict[tuple[str, str], set[str]] = {}
     last: dict[tuple[str, str], tuple[str, int]] = {}
+    wishes = {(one.unique_id, resource): Wishes(0) for one in seen.vms for resource in RESOURCES}
     for _unused in range(ROUNDS):
-        acts = plan(seen, made, rules, state=PlanState(last_acts=last)).actions
+        acts = plan(seen, made, rules, state=PlanState(last_acts=last, wishes=wishes)).actions
         if not acts:
             break
         for one in acts:

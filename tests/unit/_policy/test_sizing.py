@@ -119,10 +119,28 @@ def test_a_limit_is_planned_where_a_rule_says_so_and_asks_for_no_quantile_before
 
 def test_service_class_and_error_budget_are_settings_of_a_vm() -> None:
     found = policy("rules:\n  - match: {tenant: shop}\n    set: {service: {error_budget_percent: 0.50}}\n")
-    shop = found.effective(replace(WEB, tenant="shop"))
-    assert (shop.slo, shop.error_budget_percent) == ("slo4", "0.5")
-    assert found.effective(replace(WEB, tenant="bank")).error_budget_percent == "1"
+    shop, bank = (found.effective(replace(WEB, tenant=tenant)) for tenant in ("shop", "bank"))
+    for resource in (VCPUS, CPU_LIMIT_MILLICORES):
+        assert (shop.slo, shop.sizing[resource].error_budget_percent) == ("slo4", "0.5")
+        assert bank.sizing[resource].error_budget_percent == "1"
     assert "service.error_budget_percent: 0.5 (line 4)" in explain_settings(found, replace(WEB, tenant="shop"))
+
+
+@pytest.mark.parametrize(
+    ("text", "budget", "own"),
+    [
+        ("{priority: 1}", 0.0025, False),  # as a policy that was written before there was one
+        ("{service: {error_budget_percent: 5}}", 0.0025, False),
+        ("{memory: {error_budget_percent: 0.50}}", 0.005, True),
+        ("{service: {error_budget_percent: 0.1}}", 0.001, True),  # who asked for a tighter one keeps it
+        ("{memory: {error_budget_percent: 2}}", 0.01, False),
+        ("{memory: {error_budget_percent: 1.4}, service: {error_budget_percent: 5}}", 0.014, True),
+    ],
+)
+def test_memory_has_an_error_budget_of_its_own_and_never_a_larger_one(text: str, budget: float, own: bool) -> None:
+    found = policy(f"rules:\n  - match: {{tenant: shop}}\n    set: {text}\n").effective(replace(WEB, tenant="shop"))
+    assert found.sizing[MEMORY_MIB].error_budget == budget
+    assert found.sizing[MEMORY_MIB].lines["error_budget_percent"] == (4 if own else 0)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +159,10 @@ def test_service_class_and_error_budget_are_settings_of_a_vm() -> None:
         "service: {error_budget_percent: 100.5}",
         "service: {error_budget_percent: 1e1}",
         "service: {error_budget_percent: '1'}",
+        "memory: {error_budget_percent: 0}",
+        "memory: {error_budget_percent: 100.5}",
+        "memory: {error_budget_percent: none}",
+        "vcpus: {error_budget_percent: 1}",
     ],
 )
 def test_a_slip_in_a_limit_or_a_service_class_is_one_error_with_its_line(line: str) -> None:

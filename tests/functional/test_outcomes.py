@@ -24,7 +24,6 @@ from ansible_collections.headroom.fleet.plugins.module_utils._jobs.decision impo
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.outcomes import OutcomeRows
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.points import shipped
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizes import Had, SeenAtCap
-from ansible_collections.headroom.fleet.plugins.module_utils._plan.price import PER_RUNG
 from ansible_collections.headroom.fleet.plugins.module_utils._records.forecast import Forecast
 from ansible_collections.headroom.fleet.plugins.module_utils._records.model import read_model
 from ansible_collections.headroom.fleet.plugins.module_utils._records.outcomes import COLUMNS, UNIQUE_ID, read_outcomes
@@ -186,27 +185,20 @@ def test_every_vm_with_telemetry_has_its_outcomes(site: Site, told: dict[str, To
     assert set(found.numbers["capacity"]) == {8.0}
 
 
-def sizes_looked_at(site: Site, run: Told) -> dict[str, list[float]]:
-    """Of each VM, in millicores: the cheapest is one of them, though a size between two may be cheaper by a hair."""
-    with site.context() as context:
-        found = read_outcomes(table_from_bytes(context.artifacts.get_bytes(run.made.outcomes)))
-    return dict(zip(found.texts[UNIQUE_ID], (1000 * found.curves.ladder.between(PER_RUNG)).tolist(), strict=True))
-
-
 def test_limits_are_set_by_price_and_say_so(site: Site, told: dict[str, Told]) -> None:
     plan = told["run"].plan
     assert plan
-    limits, looked_at = told["run"].limits(), sizes_looked_at(site, told["run"])
+    limits = told["run"].limits()
     acts = [one for one in plan.actions if one.resource == CPU_LIMIT_MILLICORES]
     assert len(acts) >= VMS // 2
     for act in acts:
         one = limits[act.unique_id]
         assert one.service
         assert 200 <= act.size_after < 2000
-        dearer = min(size for size in looked_at[act.unique_id] if size > one.service.size)
-        more = "costs [0-9.]+" if dearer <= one.service.size + 100 else "(costs [0-9.]+|saves 0.0[0-9]+)"
+        # The cheapest of the sizes looked at; one between two of them may be cheaper by a hair.
         assert re.search(
-            rf"^[0-9.e-]+ of 1 % spent; 0.1 vCPU more {more} of itself; cheapest [0-9.]+ vCPU and it lately ",
+            r"^[0-9.e-]+ of 1 % spent; 0.1 vCPU more (costs [0-9.]+|saves 0.0[0-9]+) of itself; "
+            r"cheapest [0-9.]+ vCPU and it lately ",
             act.reason,
         ), act.reason
         assert len(act.reason) <= 160

@@ -20,6 +20,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._jobs.partitions im
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.plan import plan
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.telemetry import forecast_demand
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.train import Course, train
+from ansible_collections.headroom.fleet.plugins.module_utils._policy.sizing import default_policy
 from ansible_collections.headroom.fleet.plugins.module_utils._records.forecast import TARGET_MAXIMUM, Forecast
 from ansible_collections.headroom.fleet.plugins.module_utils._records.outcomes import (
     HEADROOM,
@@ -160,7 +161,7 @@ def test_a_pinned_forecast_hears_what_it_heard(site: Site, made: Forecast) -> No
 def test_what_was_heard_is_the_same_in_partitions(site: Site, made: Forecast) -> None:
     context = site.context()
     header, seen = context.artifacts.get(Series, made.series), context.artifacts.get(Snapshot, site.snapshot)
-    rows_of = OutcomeRows(context, seen, Request(now=NOW, metrics=(MEMORY_USED_MIB,)))
+    rows_of = OutcomeRows(context, seen, Request(now=NOW, metrics=(MEMORY_USED_MIB,)), default_policy())
     rows_of.hear(context.series.pinned(header))
     gather(rows_of, context.series, header, Workers(vms=5))
     assert rows_of.table() == table_from_bytes(context.artifacts.get_bytes(made.outcomes))

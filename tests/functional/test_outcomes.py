@@ -24,6 +24,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._jobs.decision impo
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.outcomes import OutcomeRows
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.points import shipped
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizes import Had, SeenAtCap
+from ansible_collections.headroom.fleet.plugins.module_utils._policy.sizing import default_policy
 from ansible_collections.headroom.fleet.plugins.module_utils._records.forecast import Forecast
 from ansible_collections.headroom.fleet.plugins.module_utils._records.model import read_model
 from ansible_collections.headroom.fleet.plugins.module_utils._records.outcomes import COLUMNS, UNIQUE_ID, read_outcomes
@@ -151,7 +152,7 @@ class Asked:
     ) -> tuple[dict[str, list[Any]], tuple[str, ...]]:
         request = Request(now=self.now, metrics=(CPU_MILLICORES, MEMORY_USED_MIB))
         with self.site.context() as context:
-            rows = OutcomeRows(replace(context, now=self.now), snapshot or self.snapshot, request)
+            rows = OutcomeRows(replace(context, now=self.now), snapshot or self.snapshot, request, default_policy())
             list(rows.watched([self.table if table is None else table]))
         said = rows.table()
         assert said is not None
@@ -284,7 +285,7 @@ def test_who_was_not_let_run_under_a_limit_has_spent_of_its_budget(asked: Asked)
     told = {}
     with asked.site.context() as context:
         for heard in (False, True):
-            gathered = OutcomeRows(replace(context, now=asked.now), seen, request)
+            gathered = OutcomeRows(replace(context, now=asked.now), seen, request, default_policy())
             if heard:
                 context.series.merge(delay)
             gathered.hear(context.series.scan((), start=begin, end=asked.now, interval_s=300))

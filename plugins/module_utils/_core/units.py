@@ -10,6 +10,7 @@ MILLICORES_PER_VCPU = 1000
 PPM = 1_000_000
 PERCENT = 100
 PPM_PER_PERCENT = PPM // PERCENT
+MS_PER_S = 1000
 
 
 def ceil_div(amount: int, unit: int) -> int:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from .._core.needs import needs
-from .._records.candidates import SATURATED
 from .grid import SECOND_US, Span, past
 from .scores import covered, pinball
 
@@ -151,8 +150,8 @@ def score(
     *,
     size: Doubles,
     quantile: Sequence[str],
-    share: Optional[Doubles] = None,
-    short: Optional[Flags] = None,
+    share: Doubles,
+    short: Flags,
 ) -> Scores:
     """Score it at the ``size`` [V, T] there was, in the metric's unit, and at the quantile [V] that the policy names.
 
@@ -179,8 +178,8 @@ def score(
         loss, naive_loss = (
             pinball(came, guess[..., None], level[..., None])[..., 0] / size for guess in (value, naive)
         )
-        at_size = came >= (SATURATED if share is None else share) * size
-    violated = scored & (at_size if short is None else at_size | short)
+        at_size = came >= share * size
+    violated = scored & (at_size | short)
     banded = banded & scored
     return Scores(
         scored=scored,

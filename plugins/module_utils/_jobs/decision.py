@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 
 from .._core.clock import format_ms
 from .._core.errors import HeadroomError
-from .._core.units import PPM_PER_PERCENT
+from .._core.units import MS_PER_S, PPM_PER_PERCENT
 from .._plan.explain import act_line, decisions_of, verdict_lines
 from .._plan.target import DEMANDS, SECONDS_PER_DAY
 from .._policy.explain import explain_settings
@@ -36,7 +36,6 @@ T = TypeVar("T")
 A = TypeVar("A", bound=Artifact)
 
 MOST_ACTS = 10  # of the journal, the newest
-MS_PER_S = 1000
 
 
 def decision(context: Context, *, vm: str, plan: str = "") -> Result:

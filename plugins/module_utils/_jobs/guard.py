@@ -16,7 +16,7 @@ from .._core.canonical import digest as digest_of
 from .._core.canonical import digest_bytes
 from .._core.collector import many_records
 from .._core.needs import needs
-from .._core.units import MILLICORES_PER_VCPU
+from .._core.units import MILLICORES_PER_VCPU, MS_PER_S
 from .._plan.diff import after_text, before_text
 from .._plan.signals import METRICS, Late, suspects
 from .._plan.target import DEMANDS
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     Doubles = npt.NDArray[np.float64]
 
-US_PER_MS, MS_PER_S = 1000, 1000
+US_PER_MS = 1000
 DEFAULT_INTERVAL_S = 300
 
 

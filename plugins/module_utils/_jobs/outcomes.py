@@ -20,7 +20,6 @@ from .._core.needs import needs
 from .._forecast.features import PAST_DAYS
 from .._forecast.outcome_model import curves
 from .._plan.guard import GuardRule, kept_free
-from .._policy.sizing import default_policy
 from .._records.model import CANARY, CURRENT, OUTCOME
 from .._records.outcomes import (
     CAPACITY,
@@ -35,11 +34,12 @@ from .._records.outcomes import (
     joined,
 )
 from .._store import models
+from .._store.groups import SECOND_US
 from .models import load, loaded_speakers
 from .recorded import MEASURES, newest_end, recorded
-from .shortage import SECOND_US, at_size, full_share, laid, told
+from .shortage import at_size, full_share, laid, told
 from .sizer import believed, moment_of
-from .sizes import US_PER_S, Had
+from .sizes import Had
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -96,10 +96,8 @@ class Said(NamedTuple):
 class OutcomeRows:
     """Gathers rows while a forecast reads its telemetry. ``policy`` says what counts as held back."""
 
-    def __init__(
-        self, context: Context, snapshot: Snapshot, request: Request, policy: Optional[SizingPolicy] = None
-    ) -> None:
-        self._policy = policy or default_policy()
+    def __init__(self, context: Context, snapshot: Snapshot, request: Request, policy: SizingPolicy) -> None:
+        self._policy = policy
         self._end = newest_end(context.now, request.series_interval_s)
         self._start = self._end - timedelta(days=PAST_DAYS)
         self._step_s = request.series_interval_s
@@ -210,7 +208,7 @@ class OutcomeRows:
 
     def _had(self, context: Context, metric: str) -> Had:
         """The sizes over the past looked at."""
-        start_us = round(self._start.timestamp()) * US_PER_S
+        start_us = round(self._start.timestamp()) * SECOND_US
         steps = (self._end - self._start) // timedelta(seconds=self._step_s)
         return Had(context, self._vms, metric=metric, start_us=start_us, step_s=self._step_s, steps=steps)
 

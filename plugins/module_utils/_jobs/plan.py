@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from .._core.canonical import digest as digest_of
 from .._core.canonical import digest_bytes
 from .._core.errors import HeadroomError
+from .._core.units import MS_PER_S
 from .._plan.diff import after_text, before_text
 from .._plan.plan import make_plan
 from .._plan.pressure import SIGNS
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from .context import Context
 
 MOST_NAMED = 5  # VMs in one warning
-MS_PER_S = 1000
 
 
 def plan(

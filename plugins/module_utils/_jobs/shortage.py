@@ -23,8 +23,10 @@ from .._plan.pressure import SIGNS
 from .._plan.signals import SIGNALS
 from .._records.candidates import BELOW, SATURATED
 from .._records.series import CPU_DELAY_MILLICORES, CPU_MILLICORES, MEMORY_USED_MIB
+from .._replay.loop import seen_under
 from .._store import glance
 from .._store.dense import grids
+from .._store.groups import SECOND_US
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,8 +41,6 @@ if TYPE_CHECKING:
     Doubles = npt.NDArray[np.float64]
     Flags = npt.NDArray[np.bool_]
     Integers = npt.NDArray[np.int64]
-
-SECOND_US = 1_000_000
 
 Told = dict[str, "Integers"]  # VM -> START of the intervals in which a signal told, in us since the epoch
 
@@ -78,7 +78,7 @@ def at_size(sizes: Doubles, demand: Doubles, capacity: Doubles, share: Doubles) 
         import numpy as np
     with np.errstate(invalid="ignore"):
         below = (sizes < capacity * BELOW) & ~np.isnan(demand)
-        return below & (demand >= share * sizes), below
+        return seen_under(sizes, demand, capacity, share)[1], below
 
 
 def told(

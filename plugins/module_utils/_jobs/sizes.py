@@ -96,13 +96,6 @@ def sizes_between(context: Context, before: Snapshot, after: Snapshot, *, frame:
     return least_of(bounds_between(context, before, after, frame=frame, resource=resource))
 
 
-def least_of(bounds: Mapping[str, Doubles]) -> Doubles:
-    """What the tightest of what bounds a resource leaves; NaN where one is not known."""
-    with needs("numpy"):
-        import numpy as np
-    return reduce(np.minimum, bounds.values())
-
-
 def bounds_between(
     context: Context, before: Snapshot, after: Snapshot, *, frame: Frame, resource: str
 ) -> dict[str, Doubles]:
@@ -123,6 +116,13 @@ def bounds_between(
                 sizes[row] = sizes_along([*ends, *acts[bound][vm.unique_id]], frame)
         found[bound] = sizes
     return found
+
+
+def least_of(bounds: Mapping[str, Doubles]) -> Doubles:
+    """What the tightest of what bounds a resource leaves; NaN where one is not known."""
+    with needs("numpy"):
+        import numpy as np
+    return reduce(np.minimum, bounds.values())
 
 
 def sizes_by(acts: Acts, vms: Sequence[VM], *, frame: Frame, resource: str) -> Doubles:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple, Optional
 
+from .._core.units import MS_PER_S
 from .._policy.settings import PROFILE_CAREFUL, Settings
 from .._records.vm import VM
 from .._records.wishes import Wishes
@@ -19,8 +20,6 @@ from .constraints import SECONDS_PER_HOUR
 from .layers import Layer
 from .state import PlanState
 from .target import DEMANDS, SECONDS_PER_MINUTE, up
-
-MS_PER_S = 1000
 
 
 class Kept(NamedTuple):

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from .._core.needs import needs
-from .._core.units import PPM
+from .._core.units import MS_PER_S, PPM
 from .._policy.settings import Settings
 from .._policy.sizing import SizingPolicy
 from .._records.outcomes import CAPACITY, HEADROOM, LEAD_S, METRIC, MODEL, PRICES, SPENT, UNIQUE_ID, Outcomes
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     Integers = npt.NDArray[np.int64]
 
 LEAD_S_UNMEASURED = 300  # what an act is taken to need where too few were measured
-MS_PER_S = 1000
 # Of what a size is told how much one more would cost; a larger granule counts instead.
 ONE_MORE = {VCPUS: 1, MEMORY_MIB: 1024, CPU_LIMIT_MILLICORES: 100}
 

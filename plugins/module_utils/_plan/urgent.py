@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Union
 
 from .._core.needs import needs
-from .._core.units import ceil_div
+from .._core.units import MS_PER_S, ceil_div
 from .._policy.settings import SECTIONS, Settings
 from .._policy.sizing import SizingPolicy
 from .._records.plan import PURPOSE_GUARD, Decision, Plan
@@ -34,7 +34,6 @@ from .target import DEMANDS, SECONDS_PER_MINUTE, Wanted, up
 from .written import settled, written
 
 STILL = 2  # intervals after an act of growth: what begins in them is short in spite of it
-MS_PER_S = 1000
 
 Readings = Mapping[str, Mapping[str, Reading]]  # unique_id -> metric -> its newest interval
 Peaks = Mapping[tuple[str, str], float]  # (unique_id, metric) -> largest value of the last day

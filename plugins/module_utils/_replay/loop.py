@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Union
 
 from .._core.errors import HeadroomError
 from .._core.needs import needs
@@ -115,13 +115,18 @@ def replay(policy: Policy, trace: Trace, *, first: int, last: int, lead: int, ev
     )
 
 
-def seen_under(allocation: Doubles, demand: Doubles, capacity: Doubles) -> tuple[Doubles, Flags]:
-    """What is seen of a demand under an allocation, and whether that held it back; arrays of one shape."""
+def seen_under(
+    allocation: Doubles, demand: Doubles, capacity: Doubles, share: Union[float, Doubles] = SATURATED
+) -> tuple[Doubles, Flags]:
+    """What is seen of a demand under an allocation, and whether that held it back; arrays of one shape.
+
+    ``share`` of an allocation, at most 1, is all of it.
+    """
     with needs("numpy"):
         import numpy as np
     below = allocation < capacity * BELOW
     seen = np.where(below, np.minimum(demand, allocation), demand)
-    return seen, below & (seen >= SATURATED * allocation)
+    return seen, below & (seen >= share * allocation)
 
 
 def decisions_table(trace: Trace, replayed: Replayed, *, lead: int) -> pa.Table:

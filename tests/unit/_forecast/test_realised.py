@@ -19,6 +19,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._forecast.realised 
     sizes_along,
     truth_of,
 )
+from ansible_collections.headroom.fleet.plugins.module_utils._records.candidates import SATURATED
 from ansible_collections.headroom.fleet.plugins.module_utils._records.series import COLUMNS, interval_schema
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -126,7 +127,8 @@ def scores(came, *, value=500.0, naive=400.0, size=1000.0, quantile="0.9"):
     found = foretold((forecast({"e/a": [value] * 4}), 0, 60))
     came = np.array([came, [np.nan] * 4], dtype=float)
     truth = Truth(came, np.full((2, 4), naive))
-    return score(found, truth, size=np.full((2, 4), size), quantile=[quantile, quantile])
+    share, short = np.full((2, 1), SATURATED), np.zeros((2, 4), dtype=bool)
+    return score(found, truth, size=np.full((2, 4), size), quantile=[quantile, quantile], share=share, short=short)
 
 
 def test_losses_are_shares_of_the_size_at_the_quantile_of_the_policy():

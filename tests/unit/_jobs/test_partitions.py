@@ -30,6 +30,7 @@ from ansible_collections.headroom.fleet.plugins.module_utils._jobs.partitions im
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer import moment_of
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer_training import CPU_POINT
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.telemetry import forecast_demand
+from ansible_collections.headroom.fleet.plugins.module_utils._policy.sizing import default_policy
 from ansible_collections.headroom.fleet.plugins.module_utils._records.forecast import Forecast
 from ansible_collections.headroom.fleet.plugins.module_utils._records.model import CURRENT, OUTCOME, Key, Model, Version
 from ansible_collections.headroom.fleet.plugins.module_utils._records.series import CPU_MILLICORES, interval_schema
@@ -132,7 +133,7 @@ class Site:
             seen = context.artifacts.get(Snapshot, self.snapshot)
             span = {"start": NOW - timedelta(days=8), "end": NOW, "interval_s": STEP_S}
             header = context.series.header(NAMES, metrics=[CPU_MILLICORES], **span)
-            rows = OutcomeRows(context, seen, Request(now=NOW, metrics=(CPU_MILLICORES,)))
+            rows = OutcomeRows(context, seen, Request(now=NOW, metrics=(CPU_MILLICORES,)), default_policy())
             gather(rows, context.series, header, workers)
             table = rows.table()
             assert table is not None
@@ -199,7 +200,7 @@ def test_what_a_worker_cannot_do_is_raised_as_it_was_there(site, cluster):
     seen = context.artifacts.get(Snapshot, site.snapshot)
     span = {"start": NOW - timedelta(days=8), "end": NOW, "interval_s": STEP_S}
     header = replace(context.series.header(NAMES, metrics=[CPU_MILLICORES], **span), table_version=99)
-    rows = OutcomeRows(context, seen, Request(now=NOW, metrics=(CPU_MILLICORES,)))
+    rows = OutcomeRows(context, seen, Request(now=NOW, metrics=(CPU_MILLICORES,)), default_policy())
     with pytest.raises(HeadroomError) as caught:
         gather(rows, context.series, header, Workers(address=cluster))
     context.close()

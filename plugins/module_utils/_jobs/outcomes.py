@@ -38,7 +38,7 @@ from .._store.groups import SECOND_US
 from .models import load, loaded_speakers
 from .recorded import MEASURES, newest_end, recorded
 from .shortage import at_size, full_share, laid, told
-from .sizer import believed, moment_of
+from .sizer import believed, moment_of, spent_of
 from .sizes import Had
 
 if TYPE_CHECKING:
@@ -83,6 +83,14 @@ class _One(NamedTuple):
     def tables(self) -> Iterator[pa.Table]:
         """It alone."""
         yield self.rows
+
+
+class _Held(NamedTuple):
+    """Where [V, T] use was at the size; where it was, or signals told of a want; where there could have been more."""
+
+    saturated: Flags
+    violated: Flags
+    below: Flags
 
 
 class Said(NamedTuple):
@@ -229,13 +237,12 @@ class OutcomeRows:
             trace = self._fresh(past.trace, metric)
             if not trace.unique_ids:
                 continue
-            saturated, violated = self._held_back(trace, metric)
+            held = self._held_back(trace, metric)
             for speaker in found:
                 if speaker.model.header.target == target:
-                    self._ask(speaker, trace, saturated, violated, metric)
+                    self._ask(speaker, trace, held, metric)
 
-    def _held_back(self, trace: Trace, metric: str) -> tuple[Flags, Flags]:
-        """Where [V, T] use was at the size, and where signals told of a want as well, of more than there was."""
+    def _held_back(self, trace: Trace, metric: str) -> _Held:
         mine = [self._vms[one] for one in trace.unique_ids]
         sizes = self._sizes[metric].over(mine, trace.demand)
         share = full_share(metric, mine, self._policy)
@@ -245,7 +252,7 @@ class OutcomeRows:
             self._told.get(metric, {}), trace.unique_ids, start_us=start_us, step_us=trace.step_s * SECOND_US,
             columns=trace.steps,
         )  # fmt: skip
-        return saturated, saturated | (short & below)
+        return _Held(saturated, saturated | (short & below), below)
 
     def _fresh(self, trace: Trace, metric: str) -> Trace:
         """The VMs of which the newest interval is known, or one shortly before it."""
@@ -256,7 +263,7 @@ class OutcomeRows:
         self._silent[metric].update(dict.fromkeys(late, STALE))
         return trace.only([one for one, there in zip(trace.unique_ids, known) if there]) if late else trace
 
-    def _ask(self, speaker: _Speaker, trace: Trace, saturated: Flags, violated: Flags, metric: str) -> None:
+    def _ask(self, speaker: _Speaker, trace: Trace, held_back: _Held, metric: str) -> None:
         """What the model makes of demand, a lower bound where use was at the size, and of all violations so far."""
         with needs("numpy"):
             import numpy as np
@@ -264,12 +271,12 @@ class OutcomeRows:
         if not mine:
             return
         header, point, outcomes = speaker.model.header, speaker.model.point, speaker.model.outcomes
-        held, missed, capacity = saturated[mine], violated[mine], trace.capacity[mine, -1]
+        held, missed, below = (flags[mine] for flags in held_back)
+        capacity = trace.capacity[mine, -1]
         demand = believed(trace.demand[mine], held, capacity, point.beyond)
         moment = moment_of(demand, held, capacity, step_s=self._step_s, lead=outcomes.lead, now=self._end)
         said = curves(outcomes, moment, trace.floor[mine, -1])
-        settled = slice(0, trace.steps - outcomes.lead)  # an outcome counts once an act taken on it could have landed
-        known = np.count_nonzero(~np.isnan(trace.demand[mine, settled]), axis=1)
+        settled = slice(0, trace.steps - outcomes.lead)
         prices = asdict(point)
         count = len(mine)
         rows = Outcomes(
@@ -281,7 +288,7 @@ class OutcomeRows:
             numbers={
                 LEAD_S: np.full(count, float(header.lead_s)),
                 CAPACITY: capacity,
-                SPENT: missed[:, settled].sum(axis=1) / np.maximum(known, 1),
+                SPENT: spent_of(missed[:, settled], below[:, settled], step_s=self._step_s),
                 HEADROOM: _headroom(point.rule(self._step_s), missed),
             },
             prices=np.tile([prices[name] for name in PRICES], (count, 1)),

@@ -7,13 +7,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 from .._core.needs import needs
 from .._forecast.features import HOUR_S, PAST_DAYS, Moment
 from .._forecast.outcome_model import OutcomeModel, curves
 from .._plan.guard import GuardRule, grown, kept_free
 from .._plan.price import Prices, cheapest
+from .._records.candidates import BELOW
 from .._records.series import DAY_S
 from .._replay.loop import Observed
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     Integers = npt.NDArray[np.int64]
 
 LEAST_KNOWN_S = DAY_S  # of the past looked at: a VM known for less keeps what it has
-SETTLED_S = DAY_S  # what an error budget spent earlier weighs beside what was seen since
+SETTLED_S = DAY_S  # so long a VM is taken to have been sized before, so that its first violation is not all there is
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Standing:
     """What is remembered of V VMs."""
 
     headroom: Doubles  # [V], share of the size
-    spent: Doubles  # [V], share of time violated
+    spent: Doubles  # [V], of the error budget: share of time violated
 
     @classmethod
     def new(cls, vms: int) -> Standing:
@@ -93,7 +94,7 @@ class Sizer:
         )
         self._rule = point.rule(step_s)
         self._headroom, self._before = standing.headroom, standing.spent
-        self._violated = standing.spent * 0
+        self._spent = standing.spent
 
     def decide(self, observed: Observed) -> Doubles:
         """The sizes wanted, [V]; NaN leaves a VM as ordered."""
@@ -102,9 +103,8 @@ class Sizer:
         held = observed.saturated[:, -1]
         if observed.t > self._first:
             self._headroom = kept_free(self._rule, self._headroom, held)
-        known_late = observed.t - 1 - self._model.lead  # an outcome counts once an act taken on it could have landed
-        if known_late >= self._first:
-            self._violated = self._violated + observed.saturated[:, known_late]
+        if observed.hourly:
+            self._spent = self._spent_by(observed)
         wanted = self._sized(observed) if observed.hourly else np.full(len(held), np.nan)
         rows = np.flatnonzero(held)
         if len(rows):
@@ -118,13 +118,17 @@ class Sizer:
             wanted[rows] = np.fmax(wanted[rows], more)
         return wanted
 
-    def standing(self, now: int) -> Standing:
-        """What is to be remembered at tick ``now``."""
-        return Standing(headroom=self._headroom, spent=self._spent(now))
+    def standing(self) -> Standing:
+        """What is to be remembered."""
+        return Standing(headroom=self._headroom, spent=self._spent)
 
-    def _spent(self, now: int) -> Doubles:
-        settled = SETTLED_S // self._model.step_s
-        return (self._violated + settled * self._before) / (now - self._first + settled)
+    def _spent_by(self, observed: Observed) -> Doubles:
+        """Of the past looked at; what was spent before the first decision fades while that past fills."""
+        settled = slice(observed.t - self._past(observed), max(0, observed.t - self._model.lead))
+        below = observed.allocation[:, settled] < observed.capacity[:, None] * BELOW
+        seen = (observed.t - self._first) * self._model.step_s / (PAST_DAYS * DAY_S)
+        before = self._before * max(0.0, 1 - seen)
+        return spent_of(observed.saturated[:, settled], below, step_s=self._model.step_s, before=before)
 
     def _believed(self, observed: Observed, rows: Integers) -> Doubles:
         window = slice(-self._past(observed), None)
@@ -159,12 +163,27 @@ class Sizer:
             curves(self._model, moment, observed.floor[fit]),
             capacity=moment.capacity,
             ordered=observed.ordered[fit],
-            spent=self._spent(observed.t)[fit],
+            spent=self._spent[fit],
             headroom=self._headroom[fit],
             granule=self._granule,
             prices=self._prices,
         )
         return wanted
+
+
+def spent_of(violated: Flags, below: Flags, *, step_s: int, before: Union[float, Doubles] = 0.0) -> Doubles:
+    """What VMs [V] spent of error budgets: the share of time in which they got too little, since they first had less.
+
+    Both flags are of settled intervals [V, T]: an outcome counts once an act taken on it could have landed. ``below``:
+    where a VM had less than its capacity; before that nothing could go wrong. ``before``: the share in the SETTLED_S
+    before it.
+    """
+    with needs("numpy"):
+        import numpy as np
+    settled = SETTLED_S // step_s
+    sized = np.logical_or.accumulate(below, axis=1).sum(axis=1)
+    spent: Doubles = (violated.sum(axis=1) + settled * before) / (sized + settled)
+    return spent
 
 
 def believed(seen: Doubles, saturated: Flags, capacity: Doubles, beyond: float) -> Doubles:

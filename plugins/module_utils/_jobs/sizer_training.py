@@ -164,7 +164,7 @@ def _sized(
     standing = Standing.new(len(past.unique_ids))
     sizer = Sizer(point, model=model, standing=standing, start=past.start, first=first)
     done = replay(sizer, past, first=first, last=past.steps, lead=model.lead, every=every)
-    return done.allocation, sizer.standing(past.steps)
+    return done.allocation, sizer.standing()
 
 
 class _Learner:

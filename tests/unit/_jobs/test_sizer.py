@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
-from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer import OperatingPoint, Sizer, Standing
+from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer import (
+    OperatingPoint,
+    Sizer,
+    Standing,
+    spent_of,
+)
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer_training import careful, train_sizer
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.loop import Observed
 from ansible_collections.headroom.fleet.plugins.module_utils._replay.protocol import Slo
@@ -93,7 +98,7 @@ def test_who_stays_at_the_cap_grows_by_a_jump_more_until_a_growth_is_seen_to_be_
 
 
 def test_who_has_spent_more_of_its_budget_is_given_more(trained):
-    sparing, spent = sizer(trained).decide(observed()), sizer(trained, spent=0.03).decide(observed())
+    sparing, spent = sizer(trained).decide(observed()), sizer(trained, spent=0.2).decide(observed())
     assert (spent >= sparing - 1e-9).all()
     assert spent.sum() > sparing.sum()
 
@@ -104,10 +109,27 @@ def test_an_outcome_is_booked_once_an_act_on_it_could_have_landed(trained):
     saturated[5, first] = True
     one = sizer(trained)
     one.decide(observed(t=first))
-    one.decide(observed(t=first + 1, hourly=False, saturated=saturated))
-    assert not one.standing(first + 1).spent.any()  # saturated in the last interval, and an act takes one more
-    one.decide(observed(t=first + 2, hourly=False, saturated=saturated))
-    assert np.flatnonzero(one.standing(first + 2).spent).tolist() == [5]
+    one.decide(observed(t=first + 1, saturated=saturated))
+    assert not one.standing().spent.any()  # saturated in the last interval, and an act takes one more
+    one.decide(observed(t=first + 2, saturated=saturated))
+    assert np.flatnonzero(one.standing().spent).tolist() == [5]
+
+
+def test_a_budget_is_spent_since_a_vm_first_had_less_and_of_a_day_more():
+    violated, below = np.zeros((4, 1000), dtype=bool), np.zeros((4, 1000), dtype=bool)
+    below[1:, 300:500], violated[2:, 400:407] = True, True
+    spent = spent_of(violated, below, step_s=300, before=np.array([0.0, 0.0, 0.0, 0.5]))
+    assert spent == pytest.approx([0, 0, 7 / (700 + 288), (7 + 144) / (700 + 288)])
+    assert spent_of(violated[:, :0], below[:, :0], step_s=300, before=0.25) == pytest.approx([0.25] * 4)
+
+
+def test_what_was_spent_before_fades_while_the_past_fills(trained):
+    start = DAYS * DAY - 2
+    for later, share in ((0, 1.0), (1, 1 - 1 / (7 * DAY))):
+        one = sizer(trained, spent=0.1)
+        seen = observed(t=start + later)
+        one.decide(replace(seen, allocation=np.broadcast_to(seen.capacity[:, None], seen.allocation.shape)))
+        assert one.standing().spent == pytest.approx(np.full(VMS, 0.1 * share))
 
 
 def test_how_vms_stood_is_remembered_by_name(trained):

@@ -43,7 +43,10 @@ options:
       - Whether to read from the stores what the newest plan wants for each VM and why, for example
         C(headroom_vcpus_wanted) and C(headroom_vcpus_why), and the forecast's upper bound that it went by,
         C(headroom_cpu_upper_millicores) and C(headroom_memory_upper_mib). Where the policy has CPU limits planned,
-        C(headroom_cpu_limit_millicores_wanted) and C(headroom_cpu_limit_millicores_why) as well.
+        C(headroom_cpu_limit_millicores_wanted) and C(headroom_cpu_limit_millicores_why) as well, and so for
+        C(cpu_shares). Of limits of disks and interfaces these variables, and C(headroom_disk_iops),
+        C(headroom_disk_bytes_per_s), C(headroom_interface_inbound_bits_per_s) and
+        C(headroom_interface_outbound_bits_per_s), are mappings by the disk's name or the interface's MAC address.
     type: bool
     default: false
   artifacts_url:

@@ -110,13 +110,15 @@ actions:
       description: V(grow).
       type: str
     resource:
-      description: V(vcpus), V(memory_mib) or V(cpu_limit_millicores).
+      description:
+        - V(vcpus), V(memory_mib), or a limit that the policy has planned, V(cpu_limit_millicores) or with the name of
+          the disk or interface, such as C(disk_iops/vda).
       type: str
     before:
-      description: Size before.
+      description: Size before; of a limit of a disk or interface 0 is none.
       type: int
     after:
-      description: Size after.
+      description: Size after; of a limit of a disk or interface 0 is none.
       type: int
     mode:
       description: V(recommend), V(approve) or V(auto), by the sizing policy.

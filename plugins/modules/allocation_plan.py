@@ -111,13 +111,15 @@ actions:
       description: V(grow) or V(shrink).
       type: str
     resource:
-      description: V(vcpus), V(memory_mib) or V(cpu_limit_millicores).
+      description:
+        - V(vcpus), V(memory_mib), or a limit that the policy has planned, V(cpu_limit_millicores) or V(cpu_shares).
+        - Of a disk or interface with its name, such as C(disk_iops/vda).
       type: str
     before:
-      description: Size before.
+      description: Size before; of a limit of a disk or interface 0 is none.
       type: int
     after:
-      description: Size after.
+      description: Size after; of a limit of a disk or interface 0 is none.
       type: int
     mode:
       description: V(recommend), V(approve) or V(auto), by the sizing policy.

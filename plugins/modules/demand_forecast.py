@@ -10,7 +10,7 @@ short_description: Forecast the demand of every VM of a snapshot
 version_added: 0.1.0
 description:
   - Forecasts CPU and memory demand of all VMs at once from the telemetry store, with quantiles that are calibrated on
-    past errors.
+    past errors. Disks and networks as well, where the sizing policy has their limits planned.
   - For each VM and quantile the engine speaks that would have served best at past origins; the reason is recorded.
   - It never refuses a VM - where there is little history it falls back to a simpler engine and says so.
   - Where a model of outcomes speaks for a VM, the sizing policy says from where on its use, or a signal of contention,

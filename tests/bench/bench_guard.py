@@ -90,7 +90,8 @@ def _fill_telemetry(scratch: Path, guests: list[Any], now: Any) -> None:
     import numpy as np
     import pyarrow as pa
 
-    from ansible_collections.headroom.fleet.plugins.module_utils._plan.signals import METRICS
+    from ansible_collections.headroom.fleet.plugins.module_utils._plan.signals import signals_by
+    from ansible_collections.headroom.fleet.plugins.module_utils._policy.sizing import load_policy
     from ansible_collections.headroom.fleet.plugins.module_utils._records.series import (
         CPU_MILLICORES,
         MEMORY_USED_MIB,
@@ -106,6 +107,7 @@ def _fill_telemetry(scratch: Path, guests: list[Any], now: Any) -> None:
         MEMORY_USED_MIB: np.array([float(one.memory_mib) for one in guests]),
     }
     schema = interval_schema()
+    metrics = sorted({signal.metric for signal in signals_by(load_policy(POLICY, name="bench.yml"))})
 
     def rows(metric: str, back: int) -> pa.Table:
         """One interval of one metric, so many intervals ago."""
@@ -132,7 +134,7 @@ def _fill_telemetry(scratch: Path, guests: list[Any], now: Any) -> None:
         backs = range(hour * HOUR, (hour - 1) * HOUR, -1)
         store.merge(pa.concat_tables([rows(metric, back) for metric in has for back in backs]))
     for back in range(HOUR, 0, -1):
-        store.merge(pa.concat_tables([rows(metric, back) for metric in METRICS]))
+        store.merge(pa.concat_tables([rows(metric, back) for metric in metrics]))
 
 
 def measure(snapshot: str, scratch: Path, started: float) -> dict[str, Any]:

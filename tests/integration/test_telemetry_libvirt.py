@@ -20,7 +20,10 @@ from tests.integration.guests import GUESTS, Spare
 pytestmark = pytest.mark.lab
 
 DAY_S = 86_400
-OF_DISKS = {"disk_read_bytes_per_s", "disk_write_bytes_per_s", "disk_read_iops", "disk_write_iops"}
+OF_DISKS = {
+    *("disk_read_bytes_per_s", "disk_write_bytes_per_s", "disk_bytes_per_s"),
+    *("disk_read_iops", "disk_write_iops", "disk_iops"),
+}
 OF_NETWORKS = {"net_receive_bits_per_s", "net_transmit_bits_per_s"}
 OF_HOSTS = {"cpu_millicores", "cpu_delay_millicores", "memory_balloon_mib", "memory_rss_mib"}
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 from .._core.clock import format_ms
 from .._core.errors import HeadroomError
 from .._core.units import MS_PER_S, PPM_PER_PERCENT
+from .._plan.demand import DEMANDS
 from .._plan.explain import act_line, decisions_of, verdict_lines
-from .._plan.target import DEMANDS, SECONDS_PER_DAY
+from .._plan.target import SECONDS_PER_DAY
 from .._policy.explain import explain_settings
 from .._policy.sizing import SizingPolicy, load_policy
 from .._records.codec import Artifact, check_schema, decode_artifact, encode
@@ -18,6 +19,7 @@ from .._records.forecast import Forecast
 from .._records.plan import Decision, Plan
 from .._records.receipt import FAILED, OWED
 from .._records.snapshot import Snapshot
+from .._records.vm import kind_of
 from .._store import approvals, holds, journal, references
 from .context import Result
 from .plan import action_summary
@@ -170,10 +172,11 @@ def _policy_line(made: Plan, one: Decision, lines: list[str]) -> dict[str, Any]:
 
 
 def _demand(one: Decision, choices: dict[str, dict[str, Any]], quantiles: dict[str, str]) -> dict[str, Any]:
-    demand = DEMANDS.get(one.resource)
+    kind = kind_of(one.resource)
+    demand = DEMANDS.get(kind)
     if demand is None:
         return {}
-    upper = {"metric": demand.metric, "upper": one.upper, "quantile": quantiles.get(one.resource, "")}
+    upper = {"metric": demand.metric, "upper": one.upper, "quantile": quantiles.get(kind, "")}
     return {**upper, **choices.get(demand.metric, {})}
 
 

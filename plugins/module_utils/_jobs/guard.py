@@ -18,12 +18,12 @@ from .._core.collector import many_records
 from .._core.needs import needs
 from .._core.units import MILLICORES_PER_VCPU, MS_PER_S
 from .._plan.diff import after_text, before_text
-from .._plan.signals import METRICS, Late, suspects
-from .._plan.target import DEMANDS
+from .._plan.plan import metrics_of
+from .._plan.signals import Late, signals_by, suspects
 from .._plan.urgent import make_guard
 from .._records.lean import read_lean
 from .._records.series import CPU_MILLICORES, DAY_S, MEMORY_USED_MIB
-from .._records.vm import CPU_LIMIT_MILLICORES, MEMORY_MIB, VCPUS
+from .._records.vm import CPU_LIMIT_MILLICORES, MEMORY_MIB, SETTINGS, VCPUS
 from .._store import references
 from .._store.dense import grids, largest
 from .actions import planned_actions
@@ -68,7 +68,7 @@ def guard(
     ids, missing = resolve_scope(seen.snapshot, scope)
     late = _late(context, [vm.unique_id for vm in vms], policy, interval_s=series_interval_s)
     mine = set(ids)
-    rows = [row for row in suspects(late, _has(vms), policy).tolist() if vms[row].unique_id in mine]
+    rows = [row for row in suspects(late, _has(vms, policy), policy).tolist() if vms[row].unique_id in mine]
     whole = [seen.vm(row) for row in rows]
     with context.database.transaction() as connection:
         state = read_state(context, connection)
@@ -76,7 +76,7 @@ def guard(
         seen.snapshot,
         suspects=whole,
         readings={vm.unique_id: late.of(row) for row, vm in zip(rows, whole)},
-        peaks=_peaks(context, [vm.unique_id for vm in whole], interval_s=series_interval_s),
+        peaks=_peaks(context, [vm.unique_id for vm in whole], policy, interval_s=series_interval_s),
         interval_s=series_interval_s,
         policy=policy,
         state=state,
@@ -114,11 +114,12 @@ def _late(context: Context, unique_ids: Sequence[str], policy: SizingPolicy, *, 
         import numpy as np
     since = context.now - timedelta(minutes=policy.most("guard.freshness_minutes"))
     end = context.now + timedelta(seconds=1)
-    scan = context.series.scan(unique_ids, metrics=METRICS, start=since, end=end, interval_s=interval_s)
+    metrics = sorted({signal.metric for signal in signals_by(policy)})
+    scan = context.series.scan(unique_ids, metrics=metrics, start=since, end=end, interval_s=interval_s)
     place = {unique_id: row for row, unique_id in enumerate(scan.unique_ids)}
-    mean: dict[str, Doubles] = {metric: np.full(len(place), np.nan) for metric in METRICS}
-    maximum: dict[str, Doubles] = {metric: np.full(len(place), np.nan) for metric in METRICS}
-    start_ms = {metric: np.zeros(len(place), dtype=np.int64) for metric in METRICS}
+    mean: dict[str, Doubles] = {metric: np.full(len(place), np.nan) for metric in metrics}
+    maximum: dict[str, Doubles] = {metric: np.full(len(place), np.nan) for metric in metrics}
+    start_ms = {metric: np.zeros(len(place), dtype=np.int64) for metric in metrics}
     for grid in grids(scan):
         first = place[grid.unique_ids[0]]
         known = np.isfinite(grid.mean)
@@ -135,8 +136,8 @@ def _late(context: Context, unique_ids: Sequence[str], policy: SizingPolicy, *, 
     )
 
 
-def _has(vms: Sequence[VM]) -> Mapping[str, Doubles]:
-    """Resource or limit -> what VMs have of it, in its metric's unit."""
+def _has(vms: Sequence[VM], policy: SizingPolicy) -> Mapping[str, Doubles]:
+    """Resource or limit -> what VMs have of it, in its metric's unit; of devices what the tightest limit leaves."""
     with needs("numpy"):
         import numpy as np
     vcpus = np.array([vm.vcpus for vm in vms], dtype=np.float64)
@@ -144,14 +145,25 @@ def _has(vms: Sequence[VM]) -> Mapping[str, Doubles]:
         VCPUS: vcpus * MILLICORES_PER_VCPU,
         CPU_LIMIT_MILLICORES: np.array([vm.has(CPU_LIMIT_MILLICORES) for vm in vms], dtype=np.float64),
         MEMORY_MIB: np.array([vm.memory_mib for vm in vms], dtype=np.float64),
+        **{
+            limit: np.array([_tightest(vm, limit) for vm in vms], dtype=np.float64)
+            for limit in {signal.resource for signal in signals_by(policy)}
+            if SETTINGS.get(limit)
+        },
     }
 
 
-def _peaks(context: Context, unique_ids: Sequence[str], *, interval_s: int) -> dict[tuple[str, str], float]:
+def _tightest(vm: VM, limit: str) -> float:
+    """Infinite where no device of the VM has such a limit."""
+    return min((float(size) for size in map(vm.size, vm.each(limit)) if size), default=math.inf)
+
+
+def _peaks(
+    context: Context, unique_ids: Sequence[str], policy: SizingPolicy, *, interval_s: int
+) -> dict[tuple[str, str], float]:
     """The largest demand of the last day: the maximum of an interval where it is known, else its mean."""
-    metrics = sorted({demand.metric for demand in DEMANDS.values()})
     start, end = context.now - timedelta(seconds=DAY_S), context.now + timedelta(seconds=1)
-    scan = context.series.scan(unique_ids, metrics=metrics, start=start, end=end, interval_s=interval_s)
+    scan = context.series.scan(unique_ids, metrics=metrics_of(policy), start=start, end=end, interval_s=interval_s)
     return {
         (unique_id, metric): peak
         for metric, peaks in largest(scan).items()

@@ -10,9 +10,9 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from .._core.errors import HeadroomError
-from .._plan.target import DEMANDS
+from .._plan.demand import DEMANDS
 from .._records.plan import Plan
-from .._records.vm import LIMITS, MEMORY_MIB, VCPUS
+from .._records.vm import LIMITS, MEMORY_MIB, SETTINGS, VCPUS, kind_of, target_of
 from .._store import references
 from .._store.db import Database
 from .observe import gap_warnings, take_snapshot
@@ -65,7 +65,9 @@ def fleet(context: Context, *, figures: bool, reserved: Collection[str] = ()) ->
 
 def _vm(vm: VM) -> dict[str, Any]:
     found = {f"headroom_{name}": getattr(vm, name) for name in VM_COLUMNS}
-    found.update({f"headroom_{limit}": vm.size(limit) for limit in LIMITS})
+    for limit in LIMITS:
+        sizes = {target_of(one): vm.size(one) for one in vm.each(limit)}
+        found[f"headroom_{limit}"] = sizes if SETTINGS[limit] else sizes[""]
     found["headroom_unique_id"] = vm.unique_id
     found["headroom_endpoint"] = vm.endpoint
     found["headroom_name"] = vm.name
@@ -121,8 +123,12 @@ def _figures(context: Context) -> dict[str, dict[str, Any]]:
     heaviest: dict[str, int] = {}  # unique_id -> percent of its size that the forecast may use
     for decision in context.artifacts.get(Plan, newest).decisions:
         row = found.setdefault(decision.unique_id, {"headroom_newest_plan": newest, "headroom_actions": []})
-        row[f"headroom_{decision.resource}_wanted"] = decision.size_wanted
-        row[f"headroom_{decision.resource}_why"] = decision.reason
+        kind, target = kind_of(decision.resource), target_of(decision.resource)
+        for word, value in (("wanted", decision.size_wanted), ("why", decision.reason)):
+            if target:  # of each disk or interface
+                row.setdefault(f"headroom_{kind}_{word}", {})[target] = value
+            else:
+                row[f"headroom_{kind}_{word}"] = value
         if decision.action_id:
             row["headroom_actions"].append(decision.code)
         if decision.resource in UPPERS and decision.upper is not None and decision.size_now:

@@ -250,6 +250,6 @@ def action_summary(action: Action) -> dict[str, Any]:
     }
 
 
-def acts_of(actions: tuple[Action, ...]) -> list[tuple[str, str, int]]:
+def acts_of(actions: tuple[Action, ...]) -> list[tuple[str, str, str, int]]:
     """What tells acts apart, whatever the plan says of them beside."""
-    return sorted((action.unique_id, action.operation, action.size_after) for action in actions)
+    return sorted((action.unique_id, action.resource, action.operation, action.size_after) for action in actions)

@@ -20,7 +20,7 @@ from .._core.needs import needs
 from .._forecast.realised import Foretold, Frame, Scores, score, truth_of
 from .._forecast.request import LATE_S
 from .._forecast.scorecard import NEVER, WINDOW_DAYS, Daily, judge
-from .._plan.target import DEMANDS
+from .._plan.demand import DEMANDS
 from .._policy.kinds import normal_quantile
 from .._records.codec import decode_artifact
 from .._records.forecast import Forecast

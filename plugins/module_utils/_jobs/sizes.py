@@ -18,10 +18,11 @@ from .._core.units import MILLICORES_PER_VCPU
 from .._forecast.forecast import shape_of
 from .._forecast.realised import Frame, Point, sizes_along
 from .._forecast.select import looked_back
+from .._plan.demand import DEMANDS
 from .._records.codec import decode_artifact
 from .._records.receipt import DONE, REVERTED
 from .._records.snapshot import Snapshot
-from .._records.vm import CPU_LIMIT_MILLICORES, MEMORY_MIB, VCPUS
+from .._records.vm import CPU_LIMIT_MILLICORES, LIMITS, MEMORY_MIB, SETTINGS, VCPUS, kind_of
 from .._replay.loop import seen_under
 from .._store import journal
 from .actions import planned_actions
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
 # Resource -> what bounds the use of it, each with how much of the metric one unit is: a VM has the least of them.
 BOUNDS = {VCPUS: {VCPUS: MILLICORES_PER_VCPU, CPU_LIMIT_MILLICORES: 1}, MEMORY_MIB: {MEMORY_MIB: 1}}
+# Metric -> what limits it, for each device by itself.
+DEVICE_LIMITS = {DEMANDS[limit].metric: limit for limit in LIMITS if SETTINGS[limit]}
 US_PER_MS, US_PER_S = 1000, 1_000_000
 # Acts after a clock count as well: the first of them says what there was before it, of which what is there now, or in a
 # snapshot of any time, says nothing.
@@ -64,21 +67,23 @@ def snapshot_before(context: Context, digest: str, *, now: Snapshot) -> Snapshot
     return decode_artifact(Snapshot, {**data, "vms": [{**vm, "capabilities": []} for vm in data["vms"]]})
 
 
-def acts_between(context: Context, *, resource: str, since_us: int, until_us: int) -> Acts:
-    """When acts of the journal changed what bounds a resource, and from what to what."""
+def acts_between(context: Context, *, bounds: Mapping[str, int], since_us: int, until_us: int) -> Acts:
+    """When acts of the journal changed one of these bounds, or that of a device, and from what to what.
+
+    ``bounds``: each with how much of its metric one unit is.
+    """
     with context.database.transaction() as connection:
         entries = journal.written_between(
             connection, since_ms=since_us // US_PER_MS, until_ms=-(-until_us // US_PER_MS)
         )
-    bounds = BOUNDS[resource]
-    entries = tuple(one for one in entries if one.resource in bounds)
+    entries = tuple(one for one in entries if kind_of(one.resource) in bounds)
     spans = {
-        (plan, action.action_id): _span(action, bounds[action.resource])
+        (plan, action.action_id): _span(action, bounds[kind_of(action.resource)])
         for plan in {one.plan for one in entries}
         for action in planned_actions(context, plan)
-        if action.resource in bounds
+        if kind_of(action.resource) in bounds
     }
-    found: dict[str, dict[str, list[Point]]] = {bound: defaultdict(list) for bound in bounds}
+    found: dict[str, dict[str, list[Point]]] = defaultdict(lambda: defaultdict(list))
     for one in entries:
         size_before, size_after = spans.get((one.plan, one.action_id), (math.nan, math.nan))
         ended = {DONE: size_after, REVERTED: size_before}.get(one.state, math.nan)
@@ -104,16 +109,17 @@ def bounds_between(
         import numpy as np
     known = {vm.unique_id: vm for vm in before.vms}
     then_us, now_us = (_us(seen) for seen in (before, after))
-    acts = acts_between(context, resource=resource, since_us=then_us, until_us=now_us)
+    acts = acts_between(context, bounds=BOUNDS[resource], since_us=then_us, until_us=now_us)
     found = {}
     for bound, per_unit in BOUNDS[resource].items():
         had = np.array([_amount(known.get(vm.unique_id), bound, per_unit) for vm in after.vms], dtype=np.float64)
         has = np.array([_amount(vm, bound, per_unit) for vm in after.vms], dtype=np.float64)
         sizes = np.repeat(np.where(had == has, has, np.nan)[:, None], frame.columns, axis=1)
-        for row, vm in enumerate(after.vms if acts[bound] else ()):
-            if vm.unique_id in acts[bound]:
+        touched = acts.get(bound, {})
+        for row, vm in enumerate(after.vms if touched else ()):
+            if vm.unique_id in touched:
                 ends = [Point(then_us, then_us, had[row], had[row]), Point(now_us, now_us, has[row], has[row])]
-                sizes[row] = sizes_along([*ends, *acts[bound][vm.unique_id]], frame)
+                sizes[row] = sizes_along([*ends, *touched[vm.unique_id]], frame)
         found[bound] = sizes
     return found
 
@@ -133,19 +139,19 @@ def sizes_by(acts: Acts, vms: Sequence[VM], *, frame: Frame, resource: str) -> D
     with needs("numpy"):
         import numpy as np
     least: Doubles = np.full((len(vms), frame.columns), np.inf)
-    for bound in BOUNDS[resource]:
+    for bound, per_unit in BOUNDS[resource].items():
         for row, vm in enumerate(vms):
-            least[row] = np.minimum(least[row], _bound_by(acts, vm, bound, frame=frame, resource=resource))
+            least[row] = np.minimum(least[row], _bound_by(acts, vm, bound, per_unit, frame=frame))
     return least
 
 
-def _bound_by(acts: Acts, vm: VM, bound: str, *, frame: Frame, resource: str) -> Doubles:
+def _bound_by(acts: Acts, vm: VM, bound: str, per_unit: int, *, frame: Frame) -> Doubles:
     """The same [T] of one VM and one of what bounds the resource."""
     with needs("numpy"):
         import numpy as np
     starts = frame.start_us + np.arange(frame.columns) * frame.step_us
     points = sorted(acts.get(bound, {}).get(vm.unique_id, ()), key=lambda point: (point.to_us, point.from_us))
-    first = points[0].before if points else _amount(vm, bound, BOUNDS[resource][bound])
+    first = points[0].before if points else _amount(vm, bound, per_unit)
     had = np.array([first, *(point.after for point in points)])
     sizes = had[np.searchsorted([point.to_us for point in points], starts, side="right")]
     for point in points:
@@ -169,9 +175,8 @@ def held_back(context: Context, trace: Trace, vms: Sequence[VM], *, metric: str)
     start_us = round(trace.start.timestamp() * US_PER_S)
     frame = Frame(trace.unique_ids, metric, start_us, trace.step_s, trace.steps)
     mine, measure = [of[one] for one in trace.unique_ids], MEASURES[metric]
-    acts = acts_between(
-        context, resource=measure.resource, since_us=start_us, until_us=start_us + trace.steps * frame.step_us
-    )
+    until_us = start_us + trace.steps * frame.step_us
+    acts = acts_between(context, bounds=BOUNDS[measure.resource], since_us=start_us, until_us=until_us)
     sizes = sizes_by(acts, mine, frame=frame, resource=measure.resource) / measure.unit
     with np.errstate(invalid="ignore"):
         return seen_under(sizes, trace.demand, trace.capacity)[1]
@@ -193,7 +198,7 @@ class Had:
         self, context: Context, vms: Mapping[str, VM], *, metric: str, start_us: int, step_s: int, steps: int
     ) -> None:
         self._measure, self._steps = MEASURES[metric], steps
-        acts = acts_between(context, resource=self._measure.resource, since_us=start_us, until_us=EVER_US)
+        acts = acts_between(context, bounds=BOUNDS[self._measure.resource], since_us=start_us, until_us=EVER_US)
         touched = sorted({one for of in acts.values() for one in of} & vms.keys())
         frame = Frame(touched, metric, start_us, step_s, steps)
         some = [vms[one] for one in touched]
@@ -230,11 +235,30 @@ class Had:
         found = np.full((len(vms), self._steps), np.inf)
         for row, vm in enumerate(vms):
             limit, whole = (
-                _bound_by(self._acts, vm, bound, frame=self._frame, resource=VCPUS)
+                _bound_by(self._acts, vm, bound, BOUNDS[VCPUS][bound], frame=self._frame)
                 for bound in (CPU_LIMIT_MILLICORES, VCPUS)
             )
             found[row] = in_force(limit, whole)
         return at_times(found, starts_us, frame=self._frame)
+
+
+class DevicesHad:
+    """The tightest limit of each VM's disks, or interfaces, over T intervals: all together must not use more."""
+
+    def __init__(self, acts: Acts, limit: str, frame: Frame) -> None:
+        self._acts, self._limit, self._frame = acts, limit, frame
+
+    def over(self, vms: Sequence[VM], demand: Doubles) -> Doubles:
+        """In the metric's unit [V, T]; infinite where none was limited, else as ``Had.over``."""
+        with needs("numpy"):
+            import numpy as np
+        found = np.full((len(vms), self._frame.columns), np.inf)
+        for row, vm in enumerate(vms):
+            for bound in vm.each(self._limit):
+                if vm.size(bound) or vm.unique_id in self._acts.get(bound, {}):
+                    found[row] = np.minimum(found[row], _bound_by(self._acts, vm, bound, 1, frame=self._frame))
+        with np.errstate(invalid="ignore"):
+            return np.where(demand > IMPOSSIBLE * found, np.nan, found)
 
 
 class SeenAtCap:
@@ -247,6 +271,13 @@ class SeenAtCap:
         frame = {"start_us": start_us, "step_s": request.interval_s, "steps": columns}
         metrics = [metric for metric in request.metrics if metric in MEASURES]
         self._had = {metric: Had(context, self._vms, metric=metric, **frame) for metric in metrics}
+        limits = {metric: limit for metric, limit in DEVICE_LIMITS.items() if metric in request.metrics}
+        bounds = dict.fromkeys(limits.values(), 1)
+        acts = acts_between(context, bounds=bounds, since_us=start_us, until_us=EVER_US) if limits else {}
+        self._devices = {
+            metric: DevicesHad(acts, limit, Frame((), metric, start_us, request.interval_s, columns))
+            for metric, limit in limits.items()
+        }
 
     def __call__(self, metric: str, unique_ids: Sequence[str], past: Floats) -> Flags:
         """Flags of the past [V, T] of some VMs, in the metric's unit; of one that the snapshot has not, none."""
@@ -254,8 +285,13 @@ class SeenAtCap:
             import numpy as np
         flags = np.zeros(past.shape, dtype=bool)
         rows = [row for row, one in enumerate(unique_ids) if one in self._vms]
+        vms = [self._vms[unique_ids[row]] for row in rows]
+        if metric in self._devices and rows:
+            with np.errstate(invalid="ignore"):
+                demand = past[rows, -self._columns :].astype(np.float64)
+                flags[rows, -self._columns :] = seen_under(self._devices[metric].over(vms, demand), demand, np.inf)[1]
         if metric in self._had and rows:
-            vms, measure = [self._vms[unique_ids[row]] for row in rows], MEASURES[metric]
+            measure = MEASURES[metric]
             demand = past[rows, -self._columns :].astype(np.float64) / measure.unit
             sizes = self._had[metric].over(vms, demand)
             capacity = np.array([[max(vm.size(name) for name in measure.sizes)] for vm in vms], dtype=np.float64)
@@ -267,7 +303,7 @@ class SeenAtCap:
 
 def _span(action: Action, per_unit: int) -> tuple[float, float]:
     """From what to what; of a limit what its field holds, where 0 is none."""
-    if action.resource != CPU_LIMIT_MILLICORES:
+    if kind_of(action.resource) not in LIMITS:
         return float(action.size_before * per_unit), float(action.size_after * per_unit)
     first = action.changes[0]
     return _limit(first.before), _limit(first.after)
@@ -276,7 +312,7 @@ def _span(action: Action, per_unit: int) -> tuple[float, float]:
 def _amount(vm: Optional[VM], bound: str, per_unit: int) -> float:
     if vm is None:
         return math.nan
-    return _limit(vm.size(bound)) if bound == CPU_LIMIT_MILLICORES else float(vm.size(bound) * per_unit)
+    return _limit(vm.size(bound)) if kind_of(bound) in LIMITS else float(vm.size(bound) * per_unit)
 
 
 def _limit(value: object) -> float:

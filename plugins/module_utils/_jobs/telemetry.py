@@ -12,8 +12,8 @@ from .._core.clock import format_utc
 from .._core.errors import HeadroomError
 from .._forecast.engines import DEFAULT_ENGINES, engines_named
 from .._forecast.request import Request
+from .._plan.plan import metrics_of
 from .._records.codec import encode
-from .._records.series import CPU_MILLICORES, MEMORY_USED_MIB
 from .._records.snapshot import Gap, Snapshot
 from .._telemetry.files import Layout
 from .._telemetry.http import Server
@@ -186,14 +186,16 @@ def forecast_demand(
     """Forecast the demand of every VM of a snapshot. ``series``: digest of the one series header to forecast from.
 
     With ``trained`` the models of quantiles speak that stand for its VMs. ``workers``: address of a Dask scheduler;
-    its workers ask the models of outcomes. The sizing policy says from where on a VM was held back.
+    its workers ask the models of outcomes. The sizing policy says what is planned, whose demand is forecast therefore,
+    and from where on a VM was held back.
 
     Raises ``forecast.request``, ``forecast.engine``, ``forecast.rows``, ``series.*``, ``artifact.*``, ``policy.*``,
     ``store.*``, ``workers.*``.
     """
+    policy, _text = read_policy(policy_text, policy_name)
     request = Request(
         now=context.now,
-        metrics=(CPU_MILLICORES, MEMORY_USED_MIB),
+        metrics=metrics_of(policy),
         horizon_s=horizon_s,
         interval_s=interval_s,
         lead_s=lead_s,
@@ -203,7 +205,6 @@ def forecast_demand(
         series_interval_s=series_interval_s,
         costly_vms=costly_vms,
     )
-    policy, _text = read_policy(policy_text, policy_name)
     seen = context.artifacts.get(Snapshot, snapshot)
     unique_ids = [vm.unique_id for vm in seen.vms]
     request.check(vms=len(unique_ids))

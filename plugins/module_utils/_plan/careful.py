@@ -17,9 +17,10 @@ from .._policy.settings import PROFILE_CAREFUL, Settings
 from .._records.vm import VM
 from .._records.wishes import Wishes
 from .constraints import SECONDS_PER_HOUR
+from .demand import DEMANDS
 from .layers import Layer
 from .state import PlanState
-from .target import DEMANDS, SECONDS_PER_MINUTE, up
+from .target import SECONDS_PER_MINUTE, up
 
 
 class Kept(NamedTuple):
@@ -55,7 +56,7 @@ def kept(vm: VM, layer: Layer, settings: Settings, *, granule: int, state: PlanS
     known = state.wishes.get((vm.unique_id, layer.resource), Wishes(now_ms))
     largest = known.largest(after_ms=now_ms - hold_ms)
     if largest is not None:
-        wanted = f"it wanted {DEMANDS[layer.resource].size(largest.size)} {_span(now_ms - largest.at_ms)} ago"
+        wanted = f"it wanted {DEMANDS[layer.kind].size(largest.size)} {_span(now_ms - largest.at_ms)} ago"
         if largest.size >= layer.size:
             return Kept(highest, f"{wanted}: {rule}", line)
     if now_ms - known.since_ms < hold_ms:

@@ -27,6 +27,7 @@ from .._records.vm import (
     SHRINK,
     VM,
     Capability,
+    kind_of,
 )
 from .state import PlanState
 from .target import SECONDS_PER_MINUTE
@@ -99,13 +100,13 @@ def against_hold_time(
     last = state.last_acts.get((vm.unique_id, resource))
     if last is None:
         return None
-    sizing = settings.sizing[resource]
+    sizing = settings.sizing[kind_of(resource)]
     holds = {
         GROW: (settings.grow_hold_minutes * SECONDS_PER_MINUTE, "grow.hold_minutes"),
         SHRINK: (settings.shrink_hold_hours * SECONDS_PER_HOUR, "shrink.hold_hours"),
     }
     if sizing.profile == PROFILE_ELASTIC:
-        key = f"{SECTIONS[resource][0]}.shrink_hold_minutes"
+        key = f"{SECTIONS[kind_of(resource)][0]}.shrink_hold_minutes"
         holds = {GROW: (0, key), SHRINK: (sizing.shrink_hold_minutes * SECONDS_PER_MINUTE, key)}
     hold, key = holds[direction]
     last_direction, finished_ms = last
@@ -150,10 +151,9 @@ def common_granule(vm: VM, resource: str, sizing: Sizing) -> int:
     return granule
 
 
-def choose(vm: VM, resource: str, direction: str, *, goal: int) -> Union[Landing, Against]:
-    """The first capability that can hold the goal; else the one that comes nearest to it without passing it."""
-    size = vm.has(resource)
-    way = SET if resource in LIMITS else direction
+def choose(vm: VM, resource: str, direction: str, *, goal: int, size: int) -> Union[Landing, Against]:
+    """The first capability that can hold the goal; else the one that comes nearest to it, from the size it has."""
+    way = SET if kind_of(resource) in LIMITS else direction
     ways = [one for one in vm.capabilities if (one.resource, one.direction) == (resource, way)]
     judged = [(one, _unfit(one, vm)) for one in ways]
     able = [one for one, why in judged if why is None]

@@ -10,8 +10,8 @@ from typing import Callable, Optional
 from .._policy.settings import MODE_RECOMMEND
 from .._records.action import Action
 from .._records.plan import REFUSED, STAY, Plan
-from .._records.vm import CPU_LIMIT_MILLICORES, GROW, LIMITS, MEMORY_MIB, RESOURCES, SET, SHRINK, VCPUS, Value
-from .target import DEMANDS
+from .._records.vm import CPU_LIMIT_MILLICORES, GROW, LIMITS, MEMORY_MIB, RESOURCES, SET, SHRINK, VCPUS, Value, kind_of
+from .demand import demand_of
 
 MIB_PER_GIB = 1024
 _MAX_CELL = 60  # characters of one cell of the table; the reasons stand in full in the diff and in the plan
@@ -59,7 +59,7 @@ def summary_line(plan: Plan) -> str:
         f"{sum(one.size_after - one.size_before for one in plan.actions if one.resource == resource):+d} {unit}"
         for resource, unit in ((VCPUS, "vCPU"), (MEMORY_MIB, "MiB"))
     ]
-    planned = [one for one in plan.actions if one.resource in LIMITS and one.direction != SET]
+    planned = [one for one in plan.actions if one.resource == CPU_LIMIT_MILLICORES and one.direction != SET]
     sums += [f"{sum(one.size_after - one.size_before for one in planned):+d} millicores of limit"] if planned else []
     verdicts = [f"{sum(one.verdict == verdict for one in plan.decisions)} {verdict}" for verdict in (STAY, REFUSED)]
     recommended = sum(one.mode == MODE_RECOMMEND for one in plan.actions)
@@ -68,11 +68,13 @@ def summary_line(plan: Plan) -> str:
 
 
 def size_text(resource: str, size: Value) -> str:
-    """A size with its unit: 4 vCPU, 1536 MiB (1.5 GiB), 1.5 vCPU (1500 millicores)."""
+    """A size with its unit: 4 vCPU, 1536 MiB (1.5 GiB), 1.5 vCPU (1500 millicores), 20 MB/s."""
     if resource == VCPUS:
         return f"{size} vCPU"
-    if resource == CPU_LIMIT_MILLICORES and isinstance(size, int):
-        return f"{DEMANDS[resource].size(size)} ({size} millicores)" if size else "none"
+    limit = LIMITS.get(kind_of(resource))
+    if limit is not None and limit.lifted and isinstance(size, int):
+        exact = f" ({size} millicores)" if resource == CPU_LIMIT_MILLICORES else ""
+        return f"{demand_of(resource).size(size)}{exact}" if size else "none"
     if resource != MEMORY_MIB or isinstance(size, str):
         return str(size)  # a setting, whose name ends in its unit
     return f"{size} MiB" if size < MIB_PER_GIB else f"{size} MiB ({size / MIB_PER_GIB:.4g} GiB)"

@@ -9,8 +9,9 @@ from .._core.units import PPM
 from .._policy.load import suggest
 from .._records.action import Action
 from .._records.plan import PURPOSE_GUARD, Decision, Plan, Service, Signalled
+from .demand import demand_of
 from .diff import size_text
-from .target import DEMANDS, more_text, percent_text, spent_text
+from .target import more_text, percent_text, spent_text
 
 
 def explain(plan: Plan, vm: str) -> str:
@@ -84,6 +85,6 @@ def _explain_one(plan: Plan, decision: Decision) -> list[str]:
     lines = verdict_lines(decision, place=place)
     if decision.upper is not None:
         what = "largest use of the last day" if plan.purpose == PURPOSE_GUARD else "upper bound that counted"
-        lines.append(f"  {what}: {decision.upper} {DEMANDS[decision.resource].metric}")
+        lines.append(f"  {what}: {decision.upper} {demand_of(decision.resource).metric}")
     lines += [f"  {act_line(action)}" for action in plan.actions if action.action_id == decision.action_id]
     return [f"  {line}" for line in lines]

@@ -11,7 +11,7 @@ from typing import Optional, Protocol, Union
 from .._policy.settings import MODE_IGNORE, MODE_RECOMMEND, Settings
 from .._policy.sizing import SizingPolicy
 from .._records.plan import REFUSED, STAY, Decision
-from .._records.vm import GROW, LIMITS, RESOURCES, SHRINK, VM
+from .._records.vm import GROW, LIMITS, RESOURCES, SHRINK, VM, kind_of
 from .._records.wishes import Wishes
 from .capacity import Ledger
 from .careful import kept, renewed
@@ -27,12 +27,14 @@ from .constraints import (
     effective_mode,
     step_goal,
 )
-from .layers import Layer, brought_down, limit_layer, size_layer
+from .demand import DEMANDS
+from .layers import Layer, brought_down, limit_layer, planned_limits, size_layer
 from .order import Proposal
 from .signals import OOM
 from .state import PlanState
-from .target import DEMANDS, Wanted
+from .target import Wanted
 
+_SCORED = {DEMANDS[resource].metric: resource for resource in RESOURCES}  # by whose forecasts a limit goes as well
 DEMOTED = "demoted"  # code of an act that is only recommended, for its VM's forecasts did not earn more
 
 
@@ -63,16 +65,15 @@ class Judge:
             resource: self._decide(vm, size_layer(vm, resource, settings), settings, whole, first + offset)
             for offset, resource in enumerate(RESOURCES)
         }
-        for limit, limited in LIMITS.items():
-            size, index = found[limited.size], first + len(found)
+        for limit in planned_limits(vm, settings):
+            of, index = LIMITS[kind_of(limit)].size, first + len(found)
+            size = found.get(of)
             moves = isinstance(size, Proposal) and (size.direction == SHRINK or vm.size(limit) > 0)
-            after = size.size_after if isinstance(size, Proposal) and moves else vm.has(limited.size)
+            after = size.size_after if isinstance(size, Proposal) and moves else vm.has(of) if of else 0
             layer = limit_layer(vm, limit, settings, size_after=after)
-            if layer is None:
-                continue
             own = found[limit] = self._decide(vm, layer, settings, whole, index)
             if isinstance(size, Proposal) and layer.above is not None:
-                found[limited.size] = _after_limit(size, own, index)
+                found[of] = _after_limit(size, own, index)
             elif isinstance(size, Proposal) and isinstance(own, Proposal) and size.direction == own.direction == GROW:
                 found[limit] = replace(own, beside=size.decision)
         return list(found.values())
@@ -87,12 +88,14 @@ class Judge:
         if wishes is not None:
             self.wishes[vm.unique_id, resource] = wishes
         wanted = brought_down(layer, wanted)
+        if layer.supposed and wanted.wished is not None:
+            wanted = wanted._replace(reason=f"{wanted.reason}, for it has no limit")
         if whole is not None:
-            return _stay(vm, resource, wanted, whole)
+            return _stay(vm, layer, wanted, whole)
         if not wanted.direction:
-            return _stay(vm, resource, wanted, Against(wanted.code, wanted.reason, wanted.line, refused=False))
+            return _stay(vm, layer, wanted, Against(wanted.code, wanted.reason, wanted.line, refused=False))
         found = self._propose(vm, layer, settings, wanted=wanted, granule=granule, index=index)
-        return found if isinstance(found, Proposal) else _stay(vm, resource, wanted, found)
+        return found if isinstance(found, Proposal) else _stay(vm, layer, wanted, found)
 
     def _propose(
         self, vm: VM, layer: Layer, settings: Settings, *, wanted: Wanted, granule: int, index: int
@@ -102,8 +105,7 @@ class Judge:
         mode, why = effective_mode(vm, settings, direction)
         if mode == MODE_IGNORE:
             return why
-        scored = LIMITS[resource].size if resource in LIMITS else resource  # both go by the same forecasts
-        demoted = self.state.demoted.get((vm.unique_id, scored), "")
+        demoted = self.state.demoted.get((vm.unique_id, _SCORED.get(DEMANDS[layer.kind].metric, "")), "")
         held = against_hold_time(vm, resource, direction, settings=settings, state=self.state, now=self.now)
         floor = None
         if direction == SHRINK:
@@ -116,7 +118,7 @@ class Judge:
         aim = spared.size if spared else wanted.size
         goal = step_goal(size, aim, direction=direction, granule=granule, sizing=sizing)
         goal = goal if layer.above is None else min(goal, layer.above)
-        landing = choose(vm, resource, direction, goal=goal)
+        landing = choose(vm, resource, direction, goal=goal, size=layer.size)
         if isinstance(landing, Against):
             return landing._replace(reason=f"{wanted.reason}; {landing.reason}")
         host = self.ledger.hosts.get(vm.host_id)
@@ -129,13 +131,15 @@ class Judge:
         if isinstance(opening, Against):
             return opening
         limited = goal != aim
-        to = DEMANDS[resource].size(goal, unit=False)
+        to = DEMANDS[layer.kind].size(goal, unit=False)
         told = f"{wanted.reason}; {spared.reason}" if spared else wanted.reason
         step = f"one step of {sizing.step_limit_percent[direction]} % goes to {to}" if limited else ""
         return Proposal(
             vm=vm,
             settings=settings,
             resource=resource,
+            size=layer.has,
+            whole=layer.whole,
             direction=direction,
             mode=MODE_RECOMMEND if demoted else mode,
             capability=landing.capability,
@@ -154,17 +158,36 @@ class Judge:
 def decision_of(one: Proposal, *, verdict: str, code: str, reason: str, line: int, action_id: str = "") -> Decision:
     """Return the decision that a proposal came to."""
     return _decision(
-        one.vm, one.resource, one.wanted, verdict=verdict, code=code, reason=reason, line=line, action_id=action_id
+        one.vm,
+        one.resource,
+        one.size,
+        one.wanted,
+        verdict=verdict,
+        code=code,
+        reason=reason,
+        line=line,
+        action_id=action_id,
     )
 
 
-def _stay(vm: VM, resource: str, wanted: Wanted, why: Against) -> Decision:
+def _stay(vm: VM, layer: Layer, wanted: Wanted, why: Against) -> Decision:
     verdict = REFUSED if why.refused else STAY
-    return _decision(vm, resource, wanted, verdict=verdict, code=why.code, reason=why.reason, line=why.line)
+    return _decision(
+        vm, layer.resource, layer.has, wanted, verdict=verdict, code=why.code, reason=why.reason, line=why.line
+    )
 
 
 def _decision(
-    vm: VM, resource: str, wanted: Wanted, *, verdict: str, code: str, reason: str, line: int, action_id: str = ""
+    vm: VM,
+    resource: str,
+    has: int,
+    wanted: Wanted,
+    *,
+    verdict: str,
+    code: str,
+    reason: str,
+    line: int,
+    action_id: str = "",
 ) -> Decision:
     return Decision(
         unique_id=vm.unique_id,
@@ -174,7 +197,7 @@ def _decision(
         code=code,
         reason=reason,
         policy_line=line,
-        size_now=vm.has(resource),
+        size_now=has,
         size_wanted=wanted.size,
         upper=wanted.upper if wanted.upper >= 0 else None,
         action_id=action_id,

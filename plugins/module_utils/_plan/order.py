@@ -14,21 +14,26 @@ from typing import NamedTuple, Optional, Union
 
 from .._core.units import PPM
 from .._policy.settings import MODE_RECOMMEND, MODES, Settings
-from .._records.vm import GROW, LIMITS, MEMORY_MIB, RESOURCES, SHRINK, VCPUS, VM, Capability
+from .._records.vm import GROW, LIMITS, MEMORY_MIB, RESOURCES, SHRINK, VCPUS, VM, Capability, kind_of
 from .capacity import Ledger
 from .constraints import Against, Opening, against_small_change
-from .target import DEMANDS, Wanted
+from .demand import demand_of
+from .target import Wanted
 
 MIB_PER_GIB = 1024
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """An act that everything but capacity allows. ``decision``: index of the decision it came from."""
+    """An act that everything but capacity allows. ``decision``: index of the decision it came from.
+
+    ``size``: what the VM has, as ``Layer.has``; ``whole``: of a limit what it would have without.
+    """
 
     vm: VM
     settings: Settings
     resource: str
+    size: int
     direction: str
     mode: str
     capability: Capability
@@ -41,18 +46,20 @@ class Proposal:
     decision: int
     code: str  # of the decision, where it comes to an act
     after: tuple[int, ...] = ()  # decisions whose acts must be done before
+    whole: int = 0
     beside: Optional[int] = None  # of a limit that grows with its size: the decision on the size
     lead_ms: int = 0
 
     @property
-    def size(self) -> int:
-        """The size it has."""
-        return self.vm.has(self.resource)
+    def of_no_size(self) -> bool:
+        """Whether it is a limit of nothing that is sized: its sizes are as they are written, where 0 is none."""
+        limit = LIMITS.get(kind_of(self.resource))
+        return limit is not None and not limit.size
 
     @property
     def pressure_ppm(self) -> int:
         """Demand as a share of what the VM has."""
-        return self.wanted.upper * PPM // max(1, self.size * DEMANDS[self.resource].per_unit)
+        return self.wanted.upper * PPM // max(1, self.size * demand_of(self.resource).per_unit)
 
     @property
     def saving(self) -> int:
@@ -126,7 +133,7 @@ class _Arranger:
         for before in sorted(first, key=lambda other: _shrink_key(self._proposals[other])):
             self._place_shrink(before)
         after = tuple(sorted(self._positions[before] for before in first))
-        none = one.resource in LIMITS and fit.size_after >= self._whole(one)
+        none = one.whole > 0 and fit.size_after > self._whole(one) - one.granule
         self._positions[index] = len(self.placed)
         self.placed.append(Placed(one, fit.size_after, fit.reason, after, 0 if none else fit.size_after))
 
@@ -152,10 +159,10 @@ class _Arranger:
 
     def _fit_limit(self, one: Proposal) -> Union[_Fit, Against]:
         """A limit takes no room; what lies above the size that there is waits for the size to grow."""
-        has, end = one.vm.whole(one.resource), self._whole(one)
-        size_after = min(one.size_after, end)
         if one.beside is None:
-            return _Fit(size_after, one.reason)
+            return _Fit(one.size_after, one.reason)
+        end = self._whole(one)
+        size_after = min(one.size_after, end)
         if size_after <= one.size:
             why = self.refused[one.beside]
             return why._replace(reason=f"its {LIMITS[one.resource].size} do not grow: {why.reason}")
@@ -165,14 +172,14 @@ class _Arranger:
             if small is not None:
                 return small
             reason = f"{reason}; its {LIMITS[one.resource].size} grow no further, so it gets {size_after}"
-        size = frozenset({self._by_decision[one.beside]}) if has < size_after < end else frozenset()
+        size = frozenset({self._by_decision[one.beside]}) if one.whole < size_after < end else frozenset()
         return _Fit(size_after, reason, size)
 
     def _whole(self, one: Proposal) -> int:
         """All that this limit may end at: of the size that its VM has, or is given by now."""
         size = self._positions.get(self._by_decision[one.beside]) if one.beside is not None else None
         given = 0 if size is None else self.placed[size].size_after * LIMITS[one.resource].per_unit
-        return max(one.vm.whole(one.resource), given)
+        return max(one.whole, given)
 
     def _grow_key(self, index: int) -> tuple[int, int, str, str, bool]:
         """By priority, then by pressure; a limit comes right after the size that it grows with."""

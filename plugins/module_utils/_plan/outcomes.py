@@ -19,9 +19,9 @@ from .._records.outcomes import CAPACITY, HEADROOM, LEAD_S, METRIC, MODEL, PRICE
 from .._records.plan import Service
 from .._records.vm import CPU_LIMIT_MILLICORES, LIMITS, MEMORY_MIB, VCPUS, VM
 from .constraints import common_granule
-from .layers import Layer, limit_layer, size_layer
+from .demand import DEMANDS
+from .layers import Layer, planned_limits, size_layer, standing_limit
 from .price import Prices, cheapest, cost, expected, pressure
-from .target import DEMANDS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Integers = npt.NDArray[np.int64]
 
 LEAD_S_UNMEASURED = 300  # what an act is taken to need where too few were measured
-# Of what a size is told how much one more would cost; a larger granule counts instead.
+# What is chosen by price, and of what it is told how much one more would cost; a larger granule counts instead.
 ONE_MORE = {VCPUS: 1, MEMORY_MIB: 1024, CPU_LIMIT_MILLICORES: 100}
 
 Services = dict[tuple[str, str], Service]  # by unique_id and resource or limit
@@ -62,7 +62,8 @@ def services(
         rows[unique_id, metric][lead_s] = row
     found: Services = {}
     slow: dict[tuple[str, str, int], int] = {}  # endpoint, resource, lead of the model -> measured
-    for resource, demand in DEMANDS.items():
+    for resource in ONE_MORE:
+        demand = DEMANDS[resource]
         asked: dict[tuple[int, tuple[float, ...]], list[_Asked]] = defaultdict(list)
         for vm in vms:
             by_lead = rows.get((vm.unique_id, demand.metric))
@@ -90,9 +91,10 @@ def services(
 
 
 def _layer(vm: VM, resource: str, settings: Settings) -> Optional[Layer]:
+    """None where the policy does not have it planned."""
     if resource not in LIMITS:
         return size_layer(vm, resource, settings)
-    return limit_layer(vm, resource, settings, size_after=vm.has(LIMITS[resource].size))
+    return standing_limit(vm, resource, settings) if resource in planned_limits(vm, settings) else None
 
 
 def _measured_s(vm: VM, resource: str, leads_ms: Mapping[tuple[str, str], int]) -> int:

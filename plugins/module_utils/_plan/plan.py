@@ -22,13 +22,14 @@ from .._records.wishes import Wishes
 from .bounds import NO_VALUE, OVER_VALUE, Bounds, no_bounds, reduce_bounds
 from .capacity import Ledger
 from .constraints import Calendar
+from .demand import DEMANDS
 from .judge import Judge
 from .layers import Layer
 from .order import Proposal
 from .outcomes import Services, services
 from .pressure import pressed
 from .state import PlanState
-from .target import DEMANDS, Clock, Wanted, wanted_size
+from .target import Clock, Wanted, wanted_size
 from .written import settled, written
 
 MAX_NAMED = 5  # VMs or gaps named in one warning
@@ -115,11 +116,11 @@ class Foreseen:
 
     def wanted(self, vm: VM, layer: Layer, settings: Settings, *, granule: int) -> Wanted:
         """See Source."""
-        metric = DEMANDS[layer.resource].metric
+        metric = DEMANDS[layer.kind].metric
         upper = self.bounds.upper(vm.unique_id, metric=metric, quantile=layer.sizing.quantile)
         service = self.services.get((vm.unique_id, layer.resource))
         found = wanted_size(
-            layer.resource,
+            layer.kind,
             size=layer.size,
             granule=granule,
             upper=upper,
@@ -136,14 +137,22 @@ class Foreseen:
 def _bounds(
     ids: list[str], *, forecast: Optional[Forecast], table: Optional[Any], policy: SizingPolicy, now: datetime
 ) -> Bounds:
-    wanted = {
-        (demand.metric, quantile) for resource, demand in DEMANDS.items() for quantile in policy.quantiles(resource)
-    }
+    wanted = _bounded(policy)
     if forecast is None or table is None:
         return no_bounds(unique_ids=ids, wanted=wanted, value=NO_VALUE)
     if parse_utc(forecast.cutoff) + timedelta(seconds=forecast.horizon_s) <= now:
         return no_bounds(unique_ids=ids, wanted=wanted, value=OVER_VALUE)
     return reduce_bounds(forecast, table, unique_ids=ids, wanted=wanted)
+
+
+def metrics_of(policy: SizingPolicy) -> tuple[str, ...]:
+    """Whose demand a plan by this policy goes by."""
+    return tuple(sorted({metric for metric, _unused in _bounded(policy)}))
+
+
+def _bounded(policy: SizingPolicy) -> set[tuple[str, str]]:
+    """Metrics and quantiles."""
+    return {(demand.metric, quantile) for kind, demand in DEMANDS.items() for quantile in policy.quantiles(kind)}
 
 
 def _not_seen(unique_id: str, snapshot: Snapshot) -> list[Decision]:

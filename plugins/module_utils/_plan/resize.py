@@ -105,7 +105,7 @@ def _propose(
     direction = GROW if goal > size else SHRINK
     sizing = settings.sizing[resource]
     mode, why = effective_mode(vm, settings, direction)
-    landing = choose(vm, resource, direction, goal=goal)
+    landing = choose(vm, resource, direction, goal=goal, size=size)
     opening = calendar.find(settings)
     host = ledger.hosts.get(vm.host_id)
     numa = against_numa(vm, host, resource, after=goal) if host else None
@@ -138,6 +138,7 @@ def _propose(
         vm=vm,
         settings=settings,
         resource=resource,
+        size=size,
         direction=direction,
         mode=MODE_APPROVE,
         capability=landing.capability,

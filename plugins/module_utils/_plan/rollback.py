@@ -16,7 +16,7 @@ from .._records.action import Action, Change, Inverse
 from .._records.plan import ACT, PURPOSE_ROLLBACK, REFUSED, STAY, Budget, Decision, Plan
 from .._records.receipt import DONE, Receipt
 from .._records.snapshot import Snapshot
-from .._records.vm import GROW, INVERSE_LIVE, LIMITS, RESOURCES, SET, SHRINK, VM, Capability
+from .._records.vm import GROW, INVERSE_LIVE, LIMITS, RESOURCES, SET, SHRINK, VM, Capability, kind_of
 from .capacity import Room
 from .constraints import Against
 
@@ -169,7 +169,7 @@ def _in_order(changes: list[Change], way: Optional[Capability]) -> list[Change]:
 
 
 def _capability(vm: VM, operation: str, resource: str, direction: str) -> Optional[Capability]:
-    wanted = (operation, resource, SET if resource in LIMITS else direction)
+    wanted = (operation, resource, SET if kind_of(resource) in LIMITS else direction)
     found = (one for one in vm.capabilities if (one.operation, one.resource, one.direction) == wanted)
     return next(found, None)
 
@@ -202,5 +202,6 @@ def _decision(
 
 def _size_now(original: Action, vm: VM) -> int:
     """As the act counted it: a limit that a plan set in what the guest may use, one that a person set as written."""
-    planned = original.resource in LIMITS and original.direction != SET
+    limit = LIMITS.get(original.resource)
+    planned = limit is not None and limit.size and original.direction != SET
     return vm.has(original.resource) if planned else vm.size(original.resource)

@@ -15,7 +15,7 @@ from .._core.cpuset import format_cpuset, parse_cpuset
 from .._policy.settings import MODE_APPROVE
 from .._records.action import Action, Change, Inverse
 from .._records.plan import ACT, STAY, Decision
-from .._records.vm import INVERSE_LIVE, SET, SETTINGS, VM, Capability, Value
+from .._records.vm import INVERSE_LIVE, SET, SETTINGS, VM, Capability, Value, kind_of, target_of
 from .constraints import Against, Opening
 
 
@@ -61,15 +61,9 @@ def plan_settings(vm: VM, asked: Asked, *, opening: Opening, first: int) -> Unio
     return Planned(tuple(decisions), tuple(actions))
 
 
-def setting_of(resource: str) -> tuple[str, str]:
-    """The setting's name and its target: "disk_iops/vda"."""
-    name, _unused, target = resource.partition("/")
-    return name, target
-
-
 def _ways(vm: VM, setting: str, only: str) -> Union[list[Capability], Against]:
-    found = [one for one in vm.capabilities if one.direction == SET and setting_of(one.resource)[0] == setting]
-    targets = [setting_of(one.resource)[1] for one in found]
+    found = [one for one in vm.capabilities if one.direction == SET and kind_of(one.resource) == setting]
+    targets = [target_of(one.resource) for one in found]
     chosen = [one for one, target in zip(found, targets) if not only or target == only]
     if not found:
         return Against("no_capability", f"the platform has no way to set its {setting}")

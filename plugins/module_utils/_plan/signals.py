@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from .._core.clock import format_ms
 from .._core.needs import needs
-from .._policy.settings import Guard
+from .._policy.settings import SECTIONS, Guard
 from .._policy.sizing import SizingPolicy
 from .._records.plan import Signalled
 from .._records.series import (
@@ -28,10 +28,20 @@ from .._records.series import (
     MEMORY_SWAP_BYTES_PER_S,
     MEMORY_USED_MIB,
 )
-from .._records.vm import CPU_LIMIT_MILLICORES, LIMITS, MEMORY_MIB, VCPUS, VM
+from .._records.vm import (
+    CPU_LIMIT_MILLICORES,
+    DISK_BYTES_PER_S,
+    DISK_IOPS,
+    INTERFACE_INBOUND_BITS_PER_S,
+    INTERFACE_OUTBOUND_BITS_PER_S,
+    LIMITS,
+    MEMORY_MIB,
+    VCPUS,
+    VM,
+)
+from .demand import DEMANDS
 from .layers import Layer
 from .pressure import SIGNS
-from .target import DEMANDS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,8 +93,22 @@ SIGNALS = (
     ),
     _of_pressure("swaps", MEMORY_SWAP_BYTES_PER_S, "swap_kib_per_s"),
     _of_pressure("faults", MEMORY_MAJOR_FAULTS_PER_S, "major_faults_per_s"),
+    *(
+        Signal("saturated", limit, DEMANDS[limit].metric, "saturated_percent", text, share=True, peak=True)
+        for limit, text in (
+            (DISK_IOPS, "its disks used {share} of the limit of one"),
+            (DISK_BYTES_PER_S, "its disks used {share} of the limit of one"),
+            (INTERFACE_INBOUND_BITS_PER_S, "its interfaces received {share} of the limit of one"),
+            (INTERFACE_OUTBOUND_BITS_PER_S, "its interfaces sent {share} of the limit of one"),
+        )
+    ),
 )  # fmt: skip
-METRICS = tuple(dict.fromkeys(signal.metric for signal in SIGNALS))
+
+
+def signals_by(policy: SizingPolicy) -> tuple[Signal, ...]:
+    """Those of what the policy has planned."""
+    planned = {resource for resource in SECTIONS if policy.quantiles(resource)}
+    return tuple(signal for signal in SIGNALS if signal.resource in planned)
 
 
 class Reading(NamedTuple):
@@ -109,7 +133,7 @@ class Want(NamedTuple):
 
     def told(self, layer: Layer) -> str:
         """Say it to people."""
-        demand = DEMANDS[layer.resource]
+        demand = DEMANDS[layer.kind]
         has = layer.size * demand.per_unit
         return self.signal.text.format(
             share=f"{100 * self.value / has:.1f} %" if has else "all",
@@ -142,7 +166,7 @@ def suspects(late: Late, has: Mapping[str, Doubles], policy: SizingPolicy) -> In
     with needs("numpy"):
         import numpy as np
     found = np.zeros(len(next(iter(has.values()))), dtype=np.bool_)
-    for signal in SIGNALS:
+    for signal in signals_by(policy):
         value = late.mean[signal.metric]
         if signal.peak:
             value = np.fmax(value, late.maximum[signal.metric])
@@ -159,17 +183,17 @@ def wants(vm: VM, layer: Layer, guard: Guard, late: Mapping[str, Reading], *, si
 
     Of CPU only the layer that binds gives any: the limit while one is in force, else the vCPUs.
     """
-    if layer.resource in LIMITS and layer.size >= vm.whole(layer.resource):
+    if layer.whole and layer.size >= layer.whole:
         return []
     if any(limited.size == layer.resource and vm.has(name) < vm.whole(name) for name, limited in LIMITS.items()):
         return []
     found = []
     for signal in SIGNALS:
-        reading = late.get(signal.metric) if signal.resource == layer.resource else None
+        reading = late.get(signal.metric) if signal.resource == layer.kind else None
         value = _value(signal, reading)
         if reading is None or value is None or reading.start_ms < since_ms:
             continue
-        has = layer.size * DEMANDS[layer.resource].per_unit
+        has = layer.size * DEMANDS[layer.kind].per_unit
         threshold = guard.thresholds[signal.setting] * signal.per_unit if signal.setting else 0.0
         if value > 0 and value >= (threshold / 100 * has if signal.share else threshold):
             found.append(Want(signal, value, reading.start_ms))

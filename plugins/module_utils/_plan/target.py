@@ -21,43 +21,18 @@ from datetime import datetime
 from typing import NamedTuple, Optional
 
 from .._core.clock import parse_utc
-from .._core.units import MILLICORES_PER_VCPU, PERCENT, PPM, PPM_PER_PERCENT, ceil_div
+from .._core.units import PERCENT, PPM, PPM_PER_PERCENT, ceil_div
 from .._policy.settings import PROFILE_CAREFUL, PROFILE_ELASTIC, Settings, Sizing
 from .._records.forecast import NO_HISTORY, Choice
 from .._records.plan import Service, Signalled
-from .._records.series import CPU_MILLICORES, MEMORY_USED_MIB
-from .._records.vm import CPU_LIMIT_MILLICORES, GROW, LIMITS, MEMORY_MIB, SHRINK, VCPUS
+from .._records.vm import GROW, LIMITS, SHRINK
 from .bounds import BAD_VALUE, NO_VALUE, OVER_VALUE
+from .demand import DEMANDS, Demand
 from .pressure import Pressed
 
 SECONDS_PER_MINUTE = 60
 SECONDS_PER_DAY = 86400
 
-
-@dataclass(frozen=True)
-class Demand:
-    """What a resource's or limit's demand is measured in: the metric, and how much of it one unit of size serves."""
-
-    metric: str
-    per_unit: int
-    unit: str  # for people
-    per_told: int  # of the metric in one such unit
-
-    def amount(self, value: int) -> str:
-        """A demand in the unit for people."""
-        return f"{value / self.per_told:.2f} {self.unit}" if self.per_told > 1 else f"{value} {self.unit}"
-
-    def size(self, size: int, *, unit: bool = True) -> str:
-        """A size in the unit for people, exact: "4 vCPU", "1.5 vCPU"."""
-        number = f"{size * self.per_unit / self.per_told:.15g}"
-        return f"{number} {self.unit}" if unit else number
-
-
-DEMANDS = {
-    VCPUS: Demand(metric=CPU_MILLICORES, per_unit=MILLICORES_PER_VCPU, unit="vCPU", per_told=MILLICORES_PER_VCPU),
-    MEMORY_MIB: Demand(metric=MEMORY_USED_MIB, per_unit=1, unit="MiB", per_told=1),
-    CPU_LIMIT_MILLICORES: Demand(metric=CPU_MILLICORES, per_unit=1, unit="vCPU", per_told=MILLICORES_PER_VCPU),
-}
 
 _NO_BOUND = {
     NO_VALUE: ("no_forecast", "there is no forecast of"),

@@ -24,13 +24,14 @@ from .._records.snapshot import Snapshot
 from .._records.vm import GROW, LIMITS, RESOURCES, VM
 from .capacity import Ledger
 from .constraints import Calendar
+from .demand import DEMANDS
 from .guard import GuardRule, grown
 from .judge import Judge
-from .layers import Layer, limit_layer, size_layer
+from .layers import Layer, planned_limits, size_layer, standing_limit
 from .order import Proposal
 from .signals import Reading, Want, wants
 from .state import PlanState
-from .target import DEMANDS, SECONDS_PER_MINUTE, Wanted, up
+from .target import SECONDS_PER_MINUTE, Wanted, up
 from .written import settled, written
 
 STILL = 2  # intervals after an act of growth: what begins in them is short in spite of it
@@ -51,28 +52,28 @@ class Short:
 
     def wanted(self, vm: VM, layer: Layer, settings: Settings, *, granule: int) -> Wanted:
         """See Source; the upper bound is the use of the last day."""
-        demand = DEMANDS[layer.resource]
-        line = settings.lines[f"guard.{SECTIONS[layer.resource][0]}"]
+        demand = DEMANDS[layer.kind]
+        line = settings.lines.get(f"guard.{SECTIONS[layer.kind][0]}", 0)
         stay = Wanted(layer.size, "", "no_signal", "nothing tells that it is short of it", 0)
-        if not settings.guard.grows[layer.resource]:
+        if not settings.guard.grows[layer.kind]:
             return stay._replace(code="guard_none", reason="the policy leaves it to the plans", line=line)
         found = self.wants(vm, layer, settings)
         peak = max(self.peaks.get((vm.unique_id, demand.metric), 0.0), _use(self.readings[vm.unique_id], demand.metric))
         stay = stay._replace(upper=_whole(peak))
-        if not found and layer.resource in LIMITS and layer.sizing.maximum > vm.whole(layer.resource):
-            reason = f"its {LIMITS[layer.resource].size} grow: a limit of {demand.size(layer.size)} would hold them"
+        if not found and 0 < layer.whole < layer.sizing.maximum:
+            reason = f"its {LIMITS[layer.kind].size} grow: a limit of {demand.size(layer.size)} would hold them"
             return stay._replace(size=layer.sizing.maximum, direction=GROW, code=GROW, reason=reason, line=line)
         if not found:
             return stay
         stay = stay._replace(signals=tuple(want.record(self.interval_s) for want in found))
-        has, rule = layer.size * demand.per_unit, _rule(settings, layer.resource)
+        has, rule = layer.size * demand.per_unit, _rule(settings, layer.kind)
         with needs("numpy"):
             import numpy as np
         unhelped = self._unhelped(vm, layer, found)
         amount = grown(
             rule, allocation=np.array([float(has)]), peak=np.array([peak]), saturated=np.array([[unhelped, True]])
         )
-        least = layer.size + settings.guard.jump_least[layer.resource]
+        least = layer.size + settings.guard.jump_least[layer.kind]
         size = up(max(ceil_div(_whole(float(amount[0])), demand.per_unit), least), granule)
         ceiling = layer.sizing.maximum // granule * granule or layer.sizing.maximum
         told = "; ".join(want.told(layer) for want in found)
@@ -103,13 +104,9 @@ class Short:
         """Whether any layer that the guard may let grow gives a signal."""
         layers = [
             *(size_layer(vm, resource, settings) for resource in RESOURCES),
-            *(limit_layer(vm, limit, settings, size_after=vm.has(limited.size)) for limit, limited in LIMITS.items()),
+            *(standing_limit(vm, limit, settings) for limit in planned_limits(vm, settings)),
         ]
-        return any(
-            settings.guard.grows[layer.resource] and self.wants(vm, layer, settings)
-            for layer in layers
-            if layer is not None
-        )
+        return any(settings.guard.grows[layer.kind] and self.wants(vm, layer, settings) for layer in layers)
 
 
 def make_guard(

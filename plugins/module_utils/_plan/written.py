@@ -97,7 +97,7 @@ def _action(placed: Placed, *, action_id: str, after: tuple[str, ...]) -> Action
         direction=one.direction,
         mode=one.mode,
         size_before=one.size,
-        size_after=placed.size_after,
+        size_after=placed.value if one.of_no_size else placed.size_after,
         changes=tuple(Change(field=name, before=vm.fields[name], after=placed.value) for name in capability.fields),
         generation=vm.generation,
         inverse=Inverse(operation=capability.operation, when=capability.inverse),

@@ -54,17 +54,53 @@ defaults:
     minimum_change_percent: 10
     step_limit: {grow: none, shrink: 50 %}
     shrink_hold_minutes: 15          # elastic: since the last act on the limit; growing waits for nothing
+  cpu_shares:                        # its part of a busy host, 100 for each vCPU of demand; of VMs that have shares
+    profile: none
+    minimum: 10
+    maximum: 10000
+    quantile: 0.95
+    target_use_percent: 100
+    shrink_target_use_percent: 80
+    minimum_change_percent: 10
+    step_limit: {grow: none, shrink: 50 %}
+    shrink_hold_minutes: 15
+  disk_limit:                        # of each disk, reads and writes together
+    profile: none
+    minimum_iops: 100
+    maximum_iops: 20000              # a limit that comes to so much is taken away
+    minimum_bytes_per_s: 1000000
+    maximum_bytes_per_s: 1000000000
+    quantile: 0.98
+    target_use_percent: 40           # demand comes in bursts
+    shrink_target_use_percent: 35
+    minimum_change_percent: 10
+    step_limit: {grow: none, shrink: 50 %}
+    shrink_hold_minutes: 15
+  network_limit:                     # of each interface and direction
+    profile: none
+    minimum_bits_per_s: 1000000
+    maximum_bits_per_s: 10000000000
+    quantile: 0.98
+    target_use_percent: 40
+    shrink_target_use_percent: 35
+    minimum_change_percent: 10
+    step_limit: {grow: none, shrink: 50 %}
+    shrink_hold_minutes: 15
   guard:                             # between plans: what is short now grows at once; nothing shrinks
     cpu_limit: grow                  # grow, or none: left to the plans
+    disk_limit: grow
+    network_limit: grow
     vcpus: none
     memory: grow
     freshness_minutes: 15            # since the newest interval began: older ones tell it nothing
-    saturated_percent: 98.5          # of its CPU, used
+    saturated_percent: 98.5          # of its CPU, or of a limit, used
     delay_percent: 5                 # of its CPU limit: ready to run, and not let run
     memory_used_percent: 92          # a guest's kernel keeps some for itself: it never uses all
     swap_kib_per_s: 1024
     major_faults_per_s: 500
     cpu_jump_percent: 240            # of what it has; at least to the largest use of the last day
+    disk_jump_percent: 240
+    network_jump_percent: 240
     memory_jump_percent: 120
     memory_jump_mib: 100             # more at least
   service:                           # what each VM is owed; its price where an outcome model speaks

@@ -10,7 +10,17 @@ from typing import Any, NamedTuple, Optional
 
 from .._core.errors import HeadroomError
 from .._core.units import PERCENT
-from .._records.vm import CPU_LIMIT_MILLICORES, DIRECTIONS, MEMORY_MIB, VCPUS
+from .._records.vm import (
+    CPU_LIMIT_MILLICORES,
+    CPU_SHARES,
+    DIRECTIONS,
+    DISK_BYTES_PER_S,
+    DISK_IOPS,
+    INTERFACE_INBOUND_BITS_PER_S,
+    INTERFACE_OUTBOUND_BITS_PER_S,
+    MEMORY_MIB,
+    VCPUS,
+)
 from .kinds import Integer, Percent, PerDirection, Quantile, Share, Word
 from .load import Document, Node
 from .windows import Window, Windows
@@ -33,6 +43,11 @@ _SIZING: dict[str, Any] = {
     "minimum_change_percent": Integer(0, 1000),
     "step_limit": PerDirection(Share()),
 }
+_LIMIT: dict[str, Any] = {
+    "profile": Word(PROFILES),
+    "shrink_hold_minutes": Integer(0, 60 * 24 * 366),
+    **_SIZING,
+}
 
 # Every setting of ``defaults`` and of a rule's ``set``. Names end in their unit; bounds keep slips of the hand out.
 SETTINGS: dict[str, Any] = {
@@ -53,15 +68,24 @@ SETTINGS: dict[str, Any] = {
         "calm_major_faults_per_s": Integer(1, 2**32),
         **_SIZING,
     },
-    "cpu_limit": {
-        "profile": Word(PROFILES),
-        "minimum_millicores": Integer(1, 2**22),
-        "minimum_percent": Integer(0, 100),
-        "shrink_hold_minutes": Integer(0, 60 * 24 * 366),
-        **_SIZING,
+    "cpu_limit": {"minimum_millicores": Integer(1, 2**22), "minimum_percent": Integer(0, 100), **_LIMIT},
+    "cpu_shares": {"minimum": Integer(2, 2**18), "maximum": Integer(2, 2**18), **_LIMIT},
+    "disk_limit": {
+        "minimum_iops": Integer(1, 2**32),
+        "maximum_iops": Integer(1, 2**32),
+        "minimum_bytes_per_s": Integer(1, 2**50),
+        "maximum_bytes_per_s": Integer(1, 2**50),
+        **_LIMIT,
+    },
+    "network_limit": {
+        "minimum_bits_per_s": Integer(1, 2**50),
+        "maximum_bits_per_s": Integer(1, 2**50),
+        **_LIMIT,
     },
     "guard": {
         "cpu_limit": Word(GUARDED),
+        "disk_limit": Word(GUARDED),
+        "network_limit": Word(GUARDED),
         "vcpus": Word(GUARDED),
         "memory": Word(GUARDED),
         "freshness_minutes": Integer(1, 60 * 24),
@@ -71,6 +95,8 @@ SETTINGS: dict[str, Any] = {
         "swap_kib_per_s": Integer(1, 2**32),
         "major_faults_per_s": Integer(1, 2**32),
         "cpu_jump_percent": Integer(101, 10_000),
+        "disk_jump_percent": Integer(101, 10_000),
+        "network_jump_percent": Integer(101, 10_000),
         "memory_jump_percent": Integer(101, 10_000),
         "memory_jump_mib": Integer(0, 2**20),
     },
@@ -89,14 +115,28 @@ SECTIONS = {
     VCPUS: ("vcpus", ""),
     MEMORY_MIB: ("memory", "_mib"),
     CPU_LIMIT_MILLICORES: ("cpu_limit", "_millicores"),
+    CPU_SHARES: ("cpu_shares", ""),
+    DISK_IOPS: ("disk_limit", "_iops"),
+    DISK_BYTES_PER_S: ("disk_limit", "_bytes_per_s"),
+    INTERFACE_INBOUND_BITS_PER_S: ("network_limit", "_bits_per_s"),
+    INTERFACE_OUTBOUND_BITS_PER_S: ("network_limit", "_bits_per_s"),
+}
+# Section -> the setting of ``guard`` that says how far it grows at once. What has none is left to the plans.
+JUMPS = {
+    "vcpus": "cpu_jump_percent",
+    "memory": "memory_jump_percent",
+    "cpu_limit": "cpu_jump_percent",
+    "disk_limit": "disk_jump_percent",
+    "network_limit": "network_jump_percent",
 }
 CALM = ("memory.calm_swap_kib_per_s", "memory.calm_major_faults_per_s")
 # Settings of ``guard`` from which on something is a want.
 THRESHOLDS = ("saturated_percent", "delay_percent", "memory_used_percent", "swap_kib_per_s", "major_faults_per_s")
+# What sizes are multiples of where the section has no key for it: rates that people can read.
+_GRANULES = {DISK_BYTES_PER_S: 100_000, INTERFACE_INBOUND_BITS_PER_S: 100_000, INTERFACE_OUTBOUND_BITS_PER_S: 100_000}
 # What a section without such a key comes to. A limit goes up to the size that it limits, whatever that is.
 _BUILT_IN = {
     "maximum": 2**53 - 1,
-    "granule": 1,
     "declared": 0,
     "guest_floor_percent": 0,
     "minimum_percent": 0,
@@ -219,22 +259,26 @@ def build_settings(flat: dict[str, Setting], *, name: str) -> Settings:
 
 
 def _build_guard(value: dict[str, Any]) -> Guard:
-    cpu, memory = value["guard.cpu_jump_percent"], value["guard.memory_jump_percent"]
+    jumps = {resource: JUMPS[section] for resource, (section, _unused) in SECTIONS.items() if section in JUMPS}
     return Guard(
-        grows={resource: value[f"guard.{section}"] == GUARD_GROW for resource, (section, _unused) in SECTIONS.items()},
+        grows={
+            resource: section in JUMPS and value[f"guard.{section}"] == GUARD_GROW
+            for resource, (section, _unused) in SECTIONS.items()
+        },
         thresholds={name: float(value[f"guard.{name}"]) for name in THRESHOLDS},
         freshness_minutes=value["guard.freshness_minutes"],
-        jump_percent={VCPUS: cpu, CPU_LIMIT_MILLICORES: cpu, MEMORY_MIB: memory},
-        jump_least={VCPUS: 1, CPU_LIMIT_MILLICORES: 1, MEMORY_MIB: value["guard.memory_jump_mib"]},
+        jump_percent={resource: value[f"guard.{name}"] for resource, name in jumps.items()},
+        jump_least={**dict.fromkeys(jumps, 1), MEMORY_MIB: value["guard.memory_jump_mib"]},
     )
 
 
 def _build_sizing(flat: dict[str, Setting], resource: str, name: str) -> Sizing:
     section, unit = SECTIONS[resource]
     names = {key: f"{key}{unit}" for key in ("minimum", "maximum", "declared", "granule")}
+    built_in = {**_BUILT_IN, "granule": _GRANULES.get(resource, 1)}
     keys = {
         "minimum": flat[f"{section}.minimum{unit}"],
-        **{key: flat.get(f"{section}.{names.get(key, key)}", Setting(_BUILT_IN[key], 0)) for key in _BUILT_IN},
+        **{key: flat.get(f"{section}.{names.get(key, key)}", Setting(value, 0)) for key, value in built_in.items()},
         **{key: flat[f"{section}.{key}"] for key in _SIZING if key != "step_limit"},
         "error_budget_percent": _error_budget(flat, section),
     }

@@ -31,6 +31,8 @@ DISK_READ_BYTES_PER_S = "disk_read_bytes_per_s"
 DISK_WRITE_BYTES_PER_S = "disk_write_bytes_per_s"
 DISK_READ_IOPS = "disk_read_iops"
 DISK_WRITE_IOPS = "disk_write_iops"
+DISK_BYTES_PER_S = "disk_bytes_per_s"  # read and written: what a limit of a disk counts
+DISK_IOPS = "disk_iops"
 NET_RECEIVE_BITS_PER_S = "net_receive_bits_per_s"  # as the guest sees it
 NET_TRANSMIT_BITS_PER_S = "net_transmit_bits_per_s"
 GUEST_FILESYSTEM_USED_PPM = "guest_filesystem_used_ppm"  # of the fullest file system
@@ -48,6 +50,8 @@ COUNTERS = {
     DISK_WRITE_BYTES_PER_S: 1_000_000,
     DISK_READ_IOPS: 1_000_000,
     DISK_WRITE_IOPS: 1_000_000,
+    DISK_BYTES_PER_S: 1_000_000,
+    DISK_IOPS: 1_000_000,
     NET_RECEIVE_BITS_PER_S: 8_000_000,  # counted in bytes
     NET_TRANSMIT_BITS_PER_S: 8_000_000,
 }

@@ -54,15 +54,37 @@ SETTINGS = {
 
 
 class Limited(NamedTuple):
-    """The size that a limit is a limit of, and how much of the limit's unit one unit of that size is."""
+    """What a planned limit is a limit of: a size, each unit of which is so much of the limit's, or nothing sized.
 
-    size: str
-    per_unit: int
+    ``lifted``: 0 stands for no limit. Where it does not the setting weighs, and the VM always has one.
+    """
+
+    size: str = ""
+    per_unit: int = 1
+    lifted: bool = True
 
 
-# Limits that are planned beside the sizes: how much of a size the guest may use. What a limit holds back stays
-# promised, so it takes no room of its host and gives none.
-LIMITS = {CPU_LIMIT_MILLICORES: Limited(VCPUS, MILLICORES_PER_VCPU)}
+# Settings that are planned beside the sizes: how much of what there is the guest may use, or its part where there is
+# too little. What a limit holds back stays promised, so it takes no room of its host and gives none.
+LIMITS = {
+    CPU_LIMIT_MILLICORES: Limited(VCPUS, MILLICORES_PER_VCPU),
+    CPU_SHARES: Limited(lifted=False),
+    DISK_IOPS: Limited(),
+    DISK_BYTES_PER_S: Limited(),
+    INTERFACE_INBOUND_BITS_PER_S: Limited(),
+    INTERFACE_OUTBOUND_BITS_PER_S: Limited(),
+}
+
+
+def kind_of(resource: str) -> str:
+    """A resource, limit or setting without its target: "disk_iops" of "disk_iops/vda"."""
+    return resource.partition("/")[0]
+
+
+def target_of(resource: str) -> str:
+    """The disk or interface that a setting is of: "vda" of "disk_iops/vda"; "" of one of the VM."""
+    return resource.partition("/")[2]
+
 
 SET = "set"  # the direction of a setting: it takes no room of its host and gives none
 
@@ -125,13 +147,20 @@ class VM:
                 return one
         return 0
 
+    def each(self, setting: str) -> list[str]:
+        """A setting with each target that this VM has of it now: "disk_iops/vda"; one of the VM stays as it is."""
+        if not SETTINGS[setting]:
+            return [setting]
+        kind = "live." if self.power == "running" else "config."
+        return sorted(name[len(kind) :] for name in self.fields if name.startswith(f"{kind}{setting}/"))
+
     def has(self, resource: str) -> int:
-        """What its guest can use of one of RESOURCES or LIMITS: without a limit, or below it, all of the size."""
+        """What its guest can use of one of RESOURCES, or of a limit of one: without a limit, or below it, all of it."""
         if resource not in LIMITS:
             return int(getattr(self, resource))
         limit, whole = self.size(resource), self.whole(resource)
         return min(limit, whole) if limit else whole
 
     def whole(self, limit: str) -> int:
-        """All of the size that this one of LIMITS limits, in the limit's unit."""
+        """All of the size that this limit of one limits, in the limit's unit."""
         return int(getattr(self, LIMITS[limit].size)) * LIMITS[limit].per_unit

@@ -116,7 +116,7 @@ def replay(policy: Policy, trace: Trace, *, first: int, last: int, lead: int, ev
 
 
 def seen_under(
-    allocation: Doubles, demand: Doubles, capacity: Doubles, share: Union[float, Doubles] = SATURATED
+    allocation: Doubles, demand: Doubles, capacity: Union[float, Doubles], share: Union[float, Doubles] = SATURATED
 ) -> tuple[Doubles, Flags]:
     """What is seen of a demand under an allocation, and whether that held it back; arrays of one shape.
 

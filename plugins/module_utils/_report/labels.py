@@ -9,7 +9,15 @@ from typing import Optional
 
 from .._records.plan import REFUSED, STAY
 from .._records.receipt import ACTED, ALREADY_DONE, BEGUN, DONE, FAILED, OBSERVING, OWED, REVERTED, SKIPPED, Outcome
-from .._records.series import CPU_DELAY_MILLICORES, CPU_MILLICORES, MEMORY_USED_MIB
+from .._records.series import (
+    CPU_DELAY_MILLICORES,
+    CPU_MILLICORES,
+    DISK_BYTES_PER_S,
+    DISK_IOPS,
+    MEMORY_USED_MIB,
+    NET_RECEIVE_BITS_PER_S,
+    NET_TRANSMIT_BITS_PER_S,
+)
 from .._records.vm import GROW, INVERSE_AT_NEXT_RESTART, INVERSE_LIVE, INVERSE_RESTART, SET, SHRINK
 
 VERDICT_WORD = {GROW: "grows", SHRINK: "shrinks", SET: "is set", REFUSED: "refused", STAY: "stays"}
@@ -32,6 +40,10 @@ METRIC_WORD = {
     CPU_MILLICORES: "CPU demand",
     CPU_DELAY_MILLICORES: "CPU waiting for the host",
     MEMORY_USED_MIB: "memory used",
+    DISK_IOPS: "operations of disks",
+    DISK_BYTES_PER_S: "throughput of disks",
+    NET_RECEIVE_BITS_PER_S: "network, received",
+    NET_TRANSMIT_BITS_PER_S: "network, sent",
 }
 
 SCOPE_WORD = {"per_host": "host", "per_host_set": "host set", "per_tenant": "tenant", "per_platform": "platform"}

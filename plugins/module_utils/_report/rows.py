@@ -12,7 +12,7 @@ from .._policy.sizing import SizingPolicy
 from .._records.action import Action
 from .._records.plan import ACT, REFUSED, STAY, Decision, Service
 from .._records.receipt import FAILED, OWED, REVERTED, Outcome
-from .._records.vm import GROW, LIMITS, MEMORY_MIB, RESOURCES, SET, SHRINK, VCPUS, VM
+from .._records.vm import GROW, LIMITS, MEMORY_MIB, RESOURCES, SET, SHRINK, VCPUS, VM, kind_of
 from .facts import Facts
 from .words import MIB_PER_GIB, change, resource_word, size
 
@@ -46,7 +46,7 @@ class Row:
         """The size it has, or what the act changes; of a setting that is no number the reason tells."""
         if self.action:
             return change(self.action)
-        word = f"{resource_word(self.resource)} " if self.resource in LIMITS else ""
+        word = f"{resource_word(self.resource)} " if kind_of(self.resource) in LIMITS else ""
         return word + size(self.resource, self.size_now) if self.size_now else ""
 
     @property

@@ -10,11 +10,40 @@ from typing import Optional
 from .._core.clock import parse_utc
 from .._core.units import MILLICORES_PER_VCPU, PPM
 from .._records.action import Action
-from .._records.vm import CPU_LIMIT_MILLICORES, LIMITS, MEMORY_MIB, SET, VCPUS
+from .._records.vm import (
+    CPU_LIMIT_MILLICORES,
+    CPU_SHARES,
+    DISK_BYTES_PER_S,
+    DISK_IOPS,
+    INTERFACE_INBOUND_BITS_PER_S,
+    INTERFACE_OUTBOUND_BITS_PER_S,
+    LIMITS,
+    MEMORY_MIB,
+    SET,
+    VCPUS,
+    kind_of,
+    target_of,
+)
 
-RESOURCE_WORD = {VCPUS: "CPU", MEMORY_MIB: "memory", CPU_LIMIT_MILLICORES: "CPU limit"}
+RESOURCE_WORD = {
+    VCPUS: "CPU",
+    MEMORY_MIB: "memory",
+    CPU_LIMIT_MILLICORES: "CPU limit",
+    CPU_SHARES: "CPU shares",
+    DISK_IOPS: "limit of disk",
+    DISK_BYTES_PER_S: "limit of disk",
+    INTERFACE_INBOUND_BITS_PER_S: "limit into interface",
+    INTERFACE_OUTBOUND_BITS_PER_S: "limit out of interface",
+}
 UNIT = {VCPUS: "vCPU", MEMORY_MIB: "MiB"}
 MIB_PER_GIB = 1024
+# Limits of devices -> their unit, and how much of the limit one of it is.
+RATES = {
+    DISK_IOPS: ("IOPS", 1),
+    DISK_BYTES_PER_S: ("MB/s", 1_000_000),
+    INTERFACE_INBOUND_BITS_PER_S: ("Mbit/s", 1_000_000),
+    INTERFACE_OUTBOUND_BITS_PER_S: ("Mbit/s", 1_000_000),
+}
 # How much of the demand's metric one unit of the size holds.
 PER_UNIT = {VCPUS: MILLICORES_PER_VCPU, MEMORY_MIB: 1}
 
@@ -24,12 +53,13 @@ _PRECISE_BELOW = 10  # vCPU; from there on hundredths say nothing
 
 
 def size(resource: str, amount: float) -> str:
-    """A size with its unit: "2 vCPU", "896 MiB", "1.75 GiB", "1.5 vCPU (1500 millicores)"."""
+    """A size with its unit: "2 vCPU", "896 MiB", "1.75 GiB", "1.5 vCPU (1500 millicores)", "20 MB/s"."""
     if resource == CPU_LIMIT_MILLICORES:
         return f"{_vcpus(amount)} {UNIT[VCPUS]} ({amount:.0f} millicores)"
     if resource == MEMORY_MIB and abs(amount) >= MIB_PER_GIB:
         return f"{_short(amount / MIB_PER_GIB)} GiB"
-    return f"{_short(amount)} {UNIT.get(resource, '')}".rstrip()
+    unit, per_unit = RATES.get(kind_of(resource), (UNIT.get(resource, ""), 1))
+    return f"{_short(amount / per_unit)} {unit}".rstrip()
 
 
 def step(resource: str, before: int, after: int) -> str:
@@ -45,7 +75,11 @@ def change(act: Action) -> str:
     """What an act changes: a size, or the fields of a setting, which may be words: "0-3 → 0-7"."""
     if act.resource in UNIT:
         return step(act.resource, act.size_before, act.size_after)
-    if act.resource in LIMITS and act.direction != SET:
+    if kind_of(act.resource) in RATES:  # of which 0 is none
+        first = act.changes[0]
+        ends = (size(act.resource, int(amount)) if amount else "none" for amount in (first.before, first.after))
+        return f"{resource_word(act.resource)} {' → '.join(ends)}"
+    if kind_of(act.resource) in LIMITS and act.direction != SET:
         return f"{resource_word(act.resource)} {step(act.resource, act.size_before, act.size_after)}"
     return f"{resource_word(act.resource)} " + "; ".join(f"{one.before} → {one.after}" for one in act.changes)
 
@@ -59,16 +93,20 @@ def demand(resource: str, amount: float) -> str:
 
 
 def resource_word(resource: str) -> str:
-    """The name of a resource, or of a setting: "disk iops/vda"."""
-    return RESOURCE_WORD.get(resource, resource.replace("_", " "))
+    """The name of a resource, or of a setting with its target: "limit of disk vda"."""
+    kind = kind_of(resource)
+    return f"{RESOURCE_WORD.get(kind, kind.replace('_', ' '))} {target_of(resource)}".rstrip()
 
 
 def sizes(amounts: Mapping[tuple[str, str], int], direction: str) -> list[str]:
-    """What acts in one direction come to, each resource with its unit; those of which nothing moves are left out."""
+    """What acts in one direction come to, each resource with its unit; those of which nothing moves are left out.
+
+    Of limits only those of a size add up: of the others, more is no more of anything.
+    """
     return [
         size(resource, amount) + (f" of {resource_word(resource)}" if resource in LIMITS else "")
         for (resource, way), amount in amounts.items()
-        if way == direction and amount
+        if way == direction and amount and resource in (*UNIT, CPU_LIMIT_MILLICORES)
     ]
 
 

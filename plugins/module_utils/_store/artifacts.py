@@ -10,7 +10,7 @@ import sys
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Optional, TypeVar
 
-from .._core.canonical import canonical_bytes, digest_bytes, parse_json
+from .._core.canonical import MAX_BYTES, canonical_bytes, digest_bytes, parse_json
 from .._core.clock import utc_now
 from .._core.errors import HeadroomError
 from .._core.needs import needs
@@ -47,8 +47,15 @@ class ArtifactStore:
             ) from error
 
     def put(self, artifact: Artifact) -> str:
-        """Store a record and return its digest."""
-        return self.put_bytes(canonical_bytes(encode_artifact(artifact)))
+        """Store a record and return its digest. Raises ``artifact.too_large`` for one that could not be read again."""
+        data = canonical_bytes(encode_artifact(artifact))
+        if len(data) > MAX_BYTES:
+            raise HeadroomError(
+                "artifact.too_large",
+                f"This {artifact.KIND} has {len(data)} bytes, more than {MAX_BYTES}.",
+                advice="Do it for a part of the fleet at a time: limit the hosts of the play.",
+            )
+        return self.put_bytes(data)
 
     def get(self, kind: type[A], digest: str) -> A:
         """Read a record of this kind; raises as ``get_bytes`` and ``decode_artifact``."""

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from ansible_collections.headroom.fleet.plugins.module_utils._core.clock import format_utc
+from ansible_collections.headroom.fleet.plugins.module_utils._plan.demand import DEMANDS
 from ansible_collections.headroom.fleet.plugins.module_utils._plan.plan import make_plan
 from ansible_collections.headroom.fleet.plugins.module_utils._plan.state import PlanState
 from ansible_collections.headroom.fleet.plugins.module_utils._policy.sizing import SizingPolicy, load_policy
@@ -21,7 +22,6 @@ from ansible_collections.headroom.fleet.plugins.module_utils._records.forecast i
 from ansible_collections.headroom.fleet.plugins.module_utils._records.host import Host
 from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import Plan
 from ansible_collections.headroom.fleet.plugins.module_utils._records.receipt import DONE, Outcome, Receipt
-from ansible_collections.headroom.fleet.plugins.module_utils._records.series import CPU_MILLICORES, MEMORY_USED_MIB
 from ansible_collections.headroom.fleet.plugins.module_utils._records.snapshot import Snapshot
 from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import (
     DIRECTIONS,
@@ -35,8 +35,8 @@ from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import 
 )
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-METRICS = {VCPUS: CPU_MILLICORES, MEMORY_MIB: MEMORY_USED_MIB}
-QUANTILES = {VCPUS: "0.95", MEMORY_MIB: "0.98"}
+METRICS = {resource: demand.metric for resource, demand in DEMANDS.items()}
+QUANTILES = {**dict.fromkeys(DEMANDS, "0.98"), VCPUS: "0.95"}
 WAYS = {
     VCPUS: ("vcpus.agent", ("guest.vcpus", "config.vcpus")),
     MEMORY_MIB: ("memory.balloon", ("live.memory_mib", "config.memory_mib")),

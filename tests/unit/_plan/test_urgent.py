@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.sizer_training import LEARNT_WITH
 from ansible_collections.headroom.fleet.plugins.module_utils._plan.explain import explain
-from ansible_collections.headroom.fleet.plugins.module_utils._plan.signals import METRICS, Late, Reading, suspects
+from ansible_collections.headroom.fleet.plugins.module_utils._plan.signals import SIGNALS, Late, Reading, suspects
 from ansible_collections.headroom.fleet.plugins.module_utils._plan.state import PlanState
 from ansible_collections.headroom.fleet.plugins.module_utils._plan.urgent import make_guard
 from ansible_collections.headroom.fleet.plugins.module_utils._policy.sizing import default_policy
@@ -211,7 +211,8 @@ def test_growth_ends_at_the_maximum_and_at_the_room() -> None:
 
 @pytest.mark.safety(rule=2)
 def test_it_never_shrinks() -> None:
-    idle = {metric: reading(0.0, 0.0) for metric in METRICS}
+    metrics = sorted({signal.metric for signal in SIGNALS})
+    idle = {metric: reading(0.0, 0.0) for metric in metrics}
     assert guard(limited(1800, vcpus=30, memory_mib=30_000), peaks={"cpu_millicores": 1.0}, **idle).actions == ()
     half_idle = {**idle, "memory_oom_kills_per_s": reading(1)}
     made = guard(limited(1800, vcpus=30, memory_mib=3000), **half_idle)
@@ -258,18 +259,19 @@ def test_holds_and_modes_hold_and_a_bad_forecast_does_not_count() -> None:
 
 
 def test_suspects_by_the_strictest_word_of_the_policy() -> None:
-    rows = 4
-    nothing = {metric: np.full(rows, np.nan) for metric in METRICS}
+    rows, metrics = 4, sorted({signal.metric for signal in SIGNALS})
+    nothing = {metric: np.full(rows, np.nan) for metric in metrics}
     late = Late(
         mean={**nothing, "cpu_millicores": np.array([500.0, 950.0, np.nan, 990.0])},
         maximum={**nothing, "cpu_millicores": np.array([900.0, np.nan, 2000.0, np.nan])},
-        start_ms={metric: np.zeros(rows, dtype=np.int64) for metric in METRICS},
+        start_ms={metric: np.zeros(rows, dtype=np.int64) for metric in metrics},
     )
     has = {
         VCPUS: np.full(rows, 2000.0),
         CPU_LIMIT_MILLICORES: np.array([1000.0, 1000.0, 1000.0, 2000.0]),
         MEMORY_MIB: np.full(rows, 1024.0),
     }
-    assert suspects(late, has, default_policy()).tolist() == [2]
-    rule = "schema: headroom.sizing-policy/1\nrules: [{match: {name: x}, set: {guard: {saturated_percent: 90}}}]\n"
-    assert suspects(late, has, policy(rule)).tolist() == [0, 1, 2]
+    limits = "schema: headroom.sizing-policy/1\ndefaults: {cpu_limit: {profile: elastic}}\n"
+    assert suspects(late, has, policy(limits)).tolist() == [2]
+    rule = "rules: [{match: {name: x}, set: {guard: {saturated_percent: 90}}}]\n"
+    assert suspects(late, has, policy(limits + rule)).tolist() == [0, 1, 2]

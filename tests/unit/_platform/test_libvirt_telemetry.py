@@ -78,6 +78,8 @@ def test_what_the_host_counts_is_kept_by_device() -> None:
         "disk_read_bytes_per_s": {"vda": 409_600, "vdb": 512},
         "disk_write_iops": {"vda": 10, "vdb": 2},
         "disk_write_bytes_per_s": {"vda": 4096, "vdb": 1024},
+        "disk_iops": {"vda rd.reqs": 100, "vda wr.reqs": 10, "vdb rd.reqs": 1, "vdb wr.reqs": 2},
+        "disk_bytes_per_s": {"vda rd.bytes": 409_600, "vda wr.bytes": 4096, "vdb rd.bytes": 512, "vdb wr.bytes": 1024},
         "net_receive_bits_per_s": {"vnet3": 1234},
         "net_transmit_bits_per_s": {"vnet3": 5678},
     }

@@ -130,7 +130,7 @@ def test_a_setting_is_an_act_that_neither_grows_nor_shrinks() -> None:
     )
     view = build_view(small(plan=plan(asked, purpose="resize"), receipt=None))
     act, vda, _vdb = view.acts
-    assert vda.amount == "disk iops/vda 0 → 500"
+    assert vda.amount == "limit of disk vda none → 500 IOPS"
     assert 'headroom_decisions{resource="disk_iops",verdict="set",reason="set"} 2' in metrics(view)
     assert (act.verdict, act.amount, view.count(GROW), view.count(SHRINK)) == (
         "set",

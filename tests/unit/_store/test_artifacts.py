@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.headroom.fleet.plugins.module_utils._core.clock import utc_now
 from ansible_collections.headroom.fleet.plugins.module_utils._core.errors import HeadroomError
 from ansible_collections.headroom.fleet.plugins.module_utils._records.snapshot import Snapshot
+from ansible_collections.headroom.fleet.plugins.module_utils._store import artifacts
 from ansible_collections.headroom.fleet.plugins.module_utils._store.artifacts import FRESH, ArtifactStore
 
 EMPTY = Snapshot("2026-01-01T00:00:00Z", (), (), ())
@@ -53,6 +54,14 @@ def test_a_rehearsal_writes_into_its_overlay_only(tmp_path):
     made = rehearsal.put_bytes(b"made")
     assert (rehearsal.get_bytes(kept), rehearsal.get_bytes(made)) == (b"kept", b"made")
     assert code_of(lambda: base.get_bytes(made)) == "artifact.missing"
+
+
+@pytest.mark.safety(rule=7)
+def test_what_could_not_be_read_again_is_not_stored(tmp_path, monkeypatch):
+    store = ArtifactStore(str(tmp_path))
+    monkeypatch.setattr(artifacts, "MAX_BYTES", 50)
+    assert code_of(lambda: store.put(EMPTY)) == "artifact.too_large"
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_on_another_filesystem():

@@ -19,6 +19,8 @@ from ..._records.series import (
     CPU_DELAY_MILLICORES,
     CPU_MILLICORES,
     CPU_WAIT_MILLICORES,
+    DISK_BYTES_PER_S,
+    DISK_IOPS,
     DISK_READ_BYTES_PER_S,
     DISK_READ_IOPS,
     DISK_WRITE_BYTES_PER_S,
@@ -50,6 +52,13 @@ _DEVICES = {
         "wr.reqs": DISK_WRITE_IOPS,
     },
     "net": {"rx.bytes": NET_RECEIVE_BITS_PER_S, "tx.bytes": NET_TRANSMIT_BITS_PER_S},
+}
+# Statistics that are counted together as well.
+_TOTALS = {
+    "rd.bytes": DISK_BYTES_PER_S,
+    "wr.bytes": DISK_BYTES_PER_S,
+    "rd.reqs": DISK_IOPS,
+    "wr.reqs": DISK_IOPS,
 }
 _OF_DEVICE = re.compile(r"(vcpu|block|net)\.(\d+)\.(.+)")
 
@@ -112,7 +121,8 @@ def _counters(stats: dict[str, Any]) -> dict[str, dict[str, int]]:
     counters: dict[str, dict[str, int]] = {}
     for group, metrics in _DEVICES.items():
         if stats.get(f"{group}.count") == 0:  # it has no such device: a known zero
-            counters.update((metric, {}) for metric in metrics.values())
+            totals = [_TOTALS[statistic] for statistic in metrics if statistic in _TOTALS]
+            counters.update((metric, {}) for metric in (*metrics.values(), *totals))
     if "cpu.time" in stats:
         counters[CPU_MILLICORES] = {"": stats["cpu.time"]}
     for key, value in stats.items():
@@ -124,6 +134,8 @@ def _counters(stats: dict[str, Any]) -> dict[str, dict[str, int]]:
         metric = _DEVICES[group].get(statistic)
         if metric is not None:
             counters.setdefault(metric, {})[device] = value
+        if statistic in _TOTALS:
+            counters.setdefault(_TOTALS[statistic], {})[f"{device} {statistic}"] = value
     interfaces = stats.get("net.count", 0)
     for metric in _DEVICES["net"].values():
         # An interface that tells nothing carries traffic all the same: the others' sum would be too little.

@@ -8,7 +8,7 @@ import contextlib
 import os
 import uuid
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,26 @@ def definition(lab: Any, *, vcpus: int, memory_mib: int) -> ET.Element:
 
 def define(lab: Any, root: ET.Element) -> Any:
     return lab.defineXML(ET.tostring(root, encoding="unicode"))
+
+
+@contextlib.contextmanager
+def guest_with_disk(lab: Any, writer: Writer, *devices: ET.Element) -> Iterator[Spare]:
+    """A running guest with a disk, and with these devices; nothing in its definition limits anything."""
+    root = definition(lab, vcpus=2, memory_mib=384)
+    disk = LAB / "disks" / f"{root.findtext('name')}.raw"
+    disk.write_bytes(bytes(2**20))
+    drive = parse(
+        f"<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{disk}'/>"
+        "<target dev='vda' bus='virtio'/></disk>"
+    )
+    root.find("devices").extend([drive, *devices])
+    it = Spare(define(lab, root))
+    try:
+        start(it, writer)
+        yield it
+    finally:
+        remove(it.domain)
+        disk.unlink()
 
 
 def start(it: Spare, writer: Writer) -> None:

@@ -16,11 +16,10 @@ from ansible_collections.headroom.fleet.plugins.module_utils._jobs.context impor
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.observe import take_snapshot
 from ansible_collections.headroom.fleet.plugins.module_utils._jobs.plan import plan
 from ansible_collections.headroom.fleet.plugins.module_utils._platform.base import Writer
-from ansible_collections.headroom.fleet.plugins.module_utils._platform.libvirt.description import parse
 from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import DISK_BYTES_PER_S, DISK_IOPS
 from ansible_collections.headroom.fleet.plugins.module_utils._store.tables import table_bytes
 from tests.functional.bench import STOP, TERMS
-from tests.integration.guests import ENDPOINT, LAB, Spare, define, definition, remove, start
+from tests.integration.guests import ENDPOINT, Spare, guest_with_disk
 from tests.unit._plan.fleets import FREE, NOW, forecast
 
 pytestmark = pytest.mark.lab
@@ -34,23 +33,8 @@ NAMED = dataclasses.replace(ENDPOINT, name="e")  # as the hand-made forecast cal
 
 @pytest.fixture(scope="module")
 def guest(lab: Any, writer: Writer) -> Any:
-    """A running guest with a disk without limits."""
-    root = definition(lab, vcpus=2, memory_mib=384)
-    disk = LAB / "disks" / f"{root.findtext('name')}.raw"
-    disk.write_bytes(bytes(2**20))
-    root.find("devices").append(
-        parse(
-            f"<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{disk}'/>"
-            "<target dev='vda' bus='virtio'/></disk>"
-        )
-    )
-    it = Spare(define(lab, root))
-    try:
-        start(it, writer)
+    with guest_with_disk(lab, writer) as it:
         yield it
-    finally:
-        remove(it.domain)
-        disk.unlink()
 
 
 def tuned(it: Spare) -> list[dict[str, int]]:

@@ -16,10 +16,10 @@ from ansible_collections.headroom.fleet.plugins.module_utils._platform.base impo
 from ansible_collections.headroom.fleet.plugins.module_utils._platform.libvirt.description import parse
 from ansible_collections.headroom.fleet.plugins.module_utils._records.vm import GROW, SET, SHRINK, VM, Capability
 from tests.integration.guests import (
-    LAB,
     Spare,
     define,
     definition,
+    guest_with_disk,
     operation,
     put_fields,
     remove,
@@ -36,28 +36,11 @@ PINS = "<cputune>{}</cputune>"
 @pytest.fixture(scope="module")
 def guest(lab: Any, writer: Writer) -> Any:
     """A running guest with a disk and an interface, and nothing in its definition that limits anything."""
-    root = definition(lab, vcpus=2, memory_mib=384)
-    disk = LAB / "disks" / f"{root.findtext('name')}.raw"
-    disk.write_bytes(bytes(2**20))
-    devices = root.find("devices")
-    devices.append(
-        parse(
-            f"<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{disk}'/>"
-            "<target dev='vda' bus='virtio'/></disk>"
-        )
+    interface = (
+        f"<interface type='bridge'><mac address='{MAC}'/><source bridge='lab0'/><model type='virtio'/></interface>"
     )
-    devices.append(
-        parse(
-            f"<interface type='bridge'><mac address='{MAC}'/><source bridge='lab0'/><model type='virtio'/></interface>"
-        )
-    )
-    it = Spare(define(lab, root))
-    try:
-        start(it, writer)
+    with guest_with_disk(lab, writer, parse(interface)) as it:
         yield it
-    finally:
-        remove(it.domain)
-        disk.unlink()
 
 
 def setting(vm: VM, resource: str) -> Capability:

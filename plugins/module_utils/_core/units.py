@@ -11,6 +11,8 @@ PPM = 1_000_000
 PERCENT = 100
 PPM_PER_PERCENT = PPM // PERCENT
 MS_PER_S = 1000
+US_PER_MS = 1000
+SECOND_US = 1_000_000
 
 
 def ceil_div(amount: int, unit: int) -> int:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Optional
 
 from .._core.clock import EPOCH, format_utc
 from .._core.needs import needs
-from .._core.units import PPM
+from .._core.units import PPM, SECOND_US
 from .._records.forecast import COLUMNS, JOINED_BY, NO_HISTORY, TARGET_MAXIMUM, Choice
 from .._records.series import METRICS
 from .conformal import FleetErrors, corrected
 from .engines import COSTLY, ENGINES, Engine
-from .grid import SECOND_US, Past, Span, level_of, past
+from .grid import Past, Span, level_of, past
 from .quantile_engine import FleetModels, Speaking
 from .request import Request
 from .select import Only, Selection, Shape, Trial, attempt, select

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .._core.errors import HeadroomError
 from .._core.needs import needs
-from .._core.units import PPM
+from .._core.units import PPM, SECOND_US
 from .._records.forecast import TARGET_MAXIMUM
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float32]
     Integers = npt.NDArray[np.int64]
 
-SECOND_US = 1_000_000
 HOUR_S = 3600
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from .._core.needs import needs
-from .grid import SECOND_US, Span, past
+from .._core.units import SECOND_US
+from .grid import Span, past
 from .scores import covered, pinball
 
 if TYPE_CHECKING:

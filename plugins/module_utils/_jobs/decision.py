@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 from .._core.clock import format_ms
 from .._core.errors import HeadroomError
 from .._core.units import MS_PER_S, PPM_PER_PERCENT
-from .._plan.demand import DEMANDS
 from .._plan.explain import act_line, decisions_of, verdict_lines
 from .._plan.target import SECONDS_PER_DAY
 from .._policy.explain import explain_settings
 from .._policy.sizing import SizingPolicy, load_policy
 from .._records.codec import Artifact, check_schema, decode_artifact, encode
+from .._records.demand import DEMANDS
 from .._records.forecast import Forecast
 from .._records.plan import Decision, Plan
 from .._records.receipt import FAILED, OWED

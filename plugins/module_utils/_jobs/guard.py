@@ -16,14 +16,14 @@ from .._core.canonical import digest as digest_of
 from .._core.canonical import digest_bytes
 from .._core.collector import many_records
 from .._core.needs import needs
-from .._core.units import MILLICORES_PER_VCPU, MS_PER_S
+from .._core.units import MILLICORES_PER_VCPU, MS_PER_S, US_PER_MS
 from .._plan.diff import after_text, before_text
 from .._plan.plan import metrics_of
 from .._plan.signals import Late, signals_by, suspects
 from .._plan.urgent import make_guard
 from .._records.lean import read_lean
 from .._records.series import CPU_MILLICORES, DAY_S, MEMORY_USED_MIB
-from .._records.vm import CPU_LIMIT_MILLICORES, MEMORY_MIB, SETTINGS, VCPUS
+from .._records.vm import CPU_LIMIT_MILLICORES, DEVICE_LIMITS, MEMORY_MIB, VCPUS
 from .._store import references
 from .._store.dense import grids, largest
 from .actions import planned_actions
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
     Doubles = npt.NDArray[np.float64]
 
-US_PER_MS = 1000
 DEFAULT_INTERVAL_S = 300
 
 
@@ -147,8 +146,8 @@ def _has(vms: Sequence[VM], policy: SizingPolicy) -> Mapping[str, Doubles]:
         MEMORY_MIB: np.array([vm.memory_mib for vm in vms], dtype=np.float64),
         **{
             limit: np.array([_tightest(vm, limit) for vm in vms], dtype=np.float64)
-            for limit in {signal.resource for signal in signals_by(policy)}
-            if SETTINGS.get(limit)
+            for limit in DEVICE_LIMITS
+            if policy.quantiles(limit)
         },
     }
 

@@ -10,9 +10,9 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from .._core.errors import HeadroomError
-from .._plan.demand import DEMANDS
+from .._records.demand import DEMANDS
 from .._records.plan import Plan
-from .._records.vm import LIMITS, MEMORY_MIB, SETTINGS, VCPUS, kind_of, target_of
+from .._records.vm import DEVICE_LIMITS, LIMITS, MEMORY_MIB, VCPUS, kind_of, target_of
 from .._store import references
 from .._store.db import Database
 from .observe import gap_warnings, take_snapshot
@@ -67,7 +67,7 @@ def _vm(vm: VM) -> dict[str, Any]:
     found = {f"headroom_{name}": getattr(vm, name) for name in VM_COLUMNS}
     for limit in LIMITS:
         sizes = {target_of(one): vm.size(one) for one in vm.each(limit)}
-        found[f"headroom_{limit}"] = sizes if SETTINGS[limit] else sizes[""]
+        found[f"headroom_{limit}"] = sizes if limit in DEVICE_LIMITS else sizes[""]
     found["headroom_unique_id"] = vm.unique_id
     found["headroom_endpoint"] = vm.endpoint
     found["headroom_name"] = vm.name

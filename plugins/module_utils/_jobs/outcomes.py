@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from .._core.errors import HeadroomError
 from .._core.needs import needs
+from .._core.units import SECOND_US
 from .._forecast.features import PAST_DAYS
 from .._forecast.outcome_model import curves
 from .._plan.guard import GuardRule, kept_free
@@ -34,7 +35,6 @@ from .._records.outcomes import (
     joined,
 )
 from .._store import models
-from .._store.groups import SECOND_US
 from .models import load, loaded_speakers
 from .recorded import MEASURES, newest_end, recorded
 from .shortage import at_size, full_share, laid, told

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Optional, Protocol
 
 from .._core.clock import EPOCH
 from .._core.needs import needs
+from .._core.units import SECOND_US
 from .._records.forecast import TARGET_MAXIMUM
 from .._records.series import CPU_MILLICORES, DAY_S, MEMORY_USED_MIB
 from .._records.vm import MAXIMUM_MEMORY_MIB, MAXIMUM_VCPUS, MEMORY_MIB, VCPUS
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     Doubles = npt.NDArray[np.float64]
     Flags = npt.NDArray[np.bool_]
 
-SECOND_US = 1_000_000
 LEAST_KNOWN_S = DAY_S  # of a series, to learn from it
 
 

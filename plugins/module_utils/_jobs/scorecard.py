@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .._core.clock import EPOCH, parse_utc
 from .._core.errors import HeadroomError
 from .._core.needs import needs
+from .._core.units import US_PER_MS
 from .._forecast.realised import Foretold, Frame, Scores, score, truth_of
 from .._forecast.request import LATE_S
 from .._forecast.scorecard import NEVER, WINDOW_DAYS, Daily, judge
-from .._plan.demand import DEMANDS
 from .._policy.kinds import normal_quantile
 from .._records.codec import decode_artifact
+from .._records.demand import DEMANDS
 from .._records.forecast import Forecast
 from .._records.snapshot import Snapshot
 from .._records.vm import CPU_LIMIT_MILLICORES, RESOURCES, VCPUS, VM
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
-US_PER_MS = 1000
 BACK_MS = 2 * DAY_MS  # what was not scored for so long, as nothing ran, is left
 MOST_VM_HOURS = 600_000  # looked at in one go: some gigabytes
 VMS_AT_ONCE = 500  # in one transaction: acts wait meanwhile

@@ -18,7 +18,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Callable, Protocol
 
 from .._core.needs import needs
-from .._core.units import PERCENT
+from .._core.units import PERCENT, SECOND_US
 from .._plan.pressure import SIGNS
 from .._plan.signals import SIGNALS
 from .._records.candidates import BELOW, SATURATED
@@ -26,7 +26,6 @@ from .._records.series import CPU_DELAY_MILLICORES, CPU_MILLICORES, MEMORY_USED_
 from .._replay.loop import seen_under
 from .._store import glance
 from .._store.dense import grids
-from .._store.groups import SECOND_US
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

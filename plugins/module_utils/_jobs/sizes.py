@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Optional
 from .._core.clock import parse_utc
 from .._core.errors import HeadroomError
 from .._core.needs import needs
-from .._core.units import MILLICORES_PER_VCPU
+from .._core.units import MILLICORES_PER_VCPU, SECOND_US, US_PER_MS
 from .._forecast.forecast import shape_of
 from .._forecast.realised import Frame, Point, sizes_along
 from .._forecast.select import looked_back
-from .._plan.demand import DEMANDS
 from .._records.codec import decode_artifact
+from .._records.demand import DEMANDS
 from .._records.receipt import DONE, REVERTED
 from .._records.snapshot import Snapshot
-from .._records.vm import CPU_LIMIT_MILLICORES, LIMITS, MEMORY_MIB, SETTINGS, VCPUS, kind_of
+from .._records.vm import CPU_LIMIT_MILLICORES, DEVICE_LIMITS, LIMITS, MEMORY_MIB, VCPUS, kind_of
 from .._replay.loop import seen_under
 from .._store import journal
 from .actions import planned_actions
@@ -45,12 +45,9 @@ if TYPE_CHECKING:
 
 # Resource -> what bounds the use of it, each with how much of the metric one unit is: a VM has the least of them.
 BOUNDS = {VCPUS: {VCPUS: MILLICORES_PER_VCPU, CPU_LIMIT_MILLICORES: 1}, MEMORY_MIB: {MEMORY_MIB: 1}}
-# Metric -> what limits it, for each device by itself.
-DEVICE_LIMITS = {DEMANDS[limit].metric: limit for limit in LIMITS if SETTINGS[limit]}
-US_PER_MS, US_PER_S = 1000, 1_000_000
 # Acts after a clock count as well: the first of them says what there was before it, of which what is there now, or in a
 # snapshot of any time, says nothing.
-EVER_US = round(datetime(9999, 1, 1, tzinfo=timezone.utc).timestamp()) * US_PER_S
+EVER_US = round(datetime(9999, 1, 1, tzinfo=timezone.utc).timestamp()) * SECOND_US
 IMPOSSIBLE = 1.2  # times a size: who used more had another one then, which somebody else has changed
 
 Acts = Mapping[str, Mapping[str, Sequence[Point]]]  # by what bounds a resource, and unique_id
@@ -172,7 +169,7 @@ def held_back(context: Context, trace: Trace, vms: Sequence[VM], *, metric: str)
     with needs("numpy"):
         import numpy as np
     of = {vm.unique_id: vm for vm in vms}
-    start_us = round(trace.start.timestamp() * US_PER_S)
+    start_us = round(trace.start.timestamp() * SECOND_US)
     frame = Frame(trace.unique_ids, metric, start_us, trace.step_s, trace.steps)
     mine, measure = [of[one] for one in trace.unique_ids], MEASURES[metric]
     until_us = start_us + trace.steps * frame.step_us
@@ -267,11 +264,11 @@ class SeenAtCap:
     def __init__(self, context: Context, snapshot: Snapshot, request: Request) -> None:
         self._vms = {vm.unique_id: vm for vm in snapshot.vms}
         self._columns = columns = min(request.columns, looked_back(shape_of(request)))
-        start_us = round((request.cutoff.timestamp() - columns * request.interval_s) * US_PER_S)
+        start_us = round((request.cutoff.timestamp() - columns * request.interval_s) * SECOND_US)
         frame = {"start_us": start_us, "step_s": request.interval_s, "steps": columns}
         metrics = [metric for metric in request.metrics if metric in MEASURES]
         self._had = {metric: Had(context, self._vms, metric=metric, **frame) for metric in metrics}
-        limits = {metric: limit for metric, limit in DEVICE_LIMITS.items() if metric in request.metrics}
+        limits = {DEMANDS[limit].metric: limit for limit in DEVICE_LIMITS if DEMANDS[limit].metric in request.metrics}
         bounds = dict.fromkeys(limits.values(), 1)
         acts = acts_between(context, bounds=bounds, since_us=start_us, until_us=EVER_US) if limits else {}
         self._devices = {
@@ -322,4 +319,4 @@ def _limit(value: object) -> float:
 
 
 def _us(seen: Snapshot) -> int:
-    return round(parse_utc(seen.taken_at).timestamp() * US_PER_S)
+    return round(parse_utc(seen.taken_at).timestamp() * SECOND_US)

@@ -13,7 +13,7 @@ from .._core.clock import format_utc, parse_utc
 from .._core.errors import HeadroomError
 from .._core.needs import needs
 from .._forecast.features import HOUR_S, PAST_DAYS
-from .._plan.demand import DEMANDS
+from .._records.demand import DEMANDS
 from .._records.forecast import TARGET_MAXIMUM
 from .._records.series import CPU_MILLICORES, DAY_S
 from .._records.sizing_backtest import Figure, PolicyScore

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from .._core.needs import needs
 from .._forecast.scorecard import WINDOW_DAYS, may_return, shares
-from .._plan.demand import DEMANDS
+from .._records.demand import DEMANDS
 from .._records.vm import RESOURCES
 from .._report.trust import Demoted, Measured, Scorecard, Trust
 from .._store import scores, standings

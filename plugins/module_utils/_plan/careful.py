@@ -14,10 +14,10 @@ from typing import NamedTuple, Optional
 
 from .._core.units import MS_PER_S
 from .._policy.settings import PROFILE_CAREFUL, Settings
+from .._records.demand import DEMANDS
 from .._records.vm import VM
 from .._records.wishes import Wishes
 from .constraints import SECONDS_PER_HOUR
-from .demand import DEMANDS
 from .layers import Layer
 from .state import PlanState
 from .target import SECONDS_PER_MINUTE, up

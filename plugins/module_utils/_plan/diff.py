@@ -9,9 +9,9 @@ from typing import Callable, Optional
 
 from .._policy.settings import MODE_RECOMMEND
 from .._records.action import Action
+from .._records.demand import demand_of
 from .._records.plan import REFUSED, STAY, Plan
 from .._records.vm import CPU_LIMIT_MILLICORES, GROW, LIMITS, MEMORY_MIB, RESOURCES, SET, SHRINK, VCPUS, Value, kind_of
-from .demand import demand_of
 
 MIB_PER_GIB = 1024
 _MAX_CELL = 60  # characters of one cell of the table; the reasons stand in full in the diff and in the plan

@@ -8,8 +8,8 @@ from .._core.errors import HeadroomError
 from .._core.units import PPM
 from .._policy.load import suggest
 from .._records.action import Action
+from .._records.demand import demand_of
 from .._records.plan import PURPOSE_GUARD, Decision, Plan, Service, Signalled
-from .demand import demand_of
 from .diff import size_text
 from .target import more_text, percent_text, spent_text
 

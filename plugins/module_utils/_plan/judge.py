@@ -10,6 +10,7 @@ from typing import Optional, Protocol, Union
 
 from .._policy.settings import MODE_IGNORE, MODE_RECOMMEND, Settings
 from .._policy.sizing import SizingPolicy
+from .._records.demand import DEMANDS
 from .._records.plan import REFUSED, STAY, Decision
 from .._records.vm import GROW, LIMITS, RESOURCES, SHRINK, VM, kind_of
 from .._records.wishes import Wishes
@@ -27,7 +28,6 @@ from .constraints import (
     effective_mode,
     step_goal,
 )
-from .demand import DEMANDS
 from .layers import Layer, brought_down, limit_layer, planned_limits, size_layer
 from .order import Proposal
 from .signals import OOM

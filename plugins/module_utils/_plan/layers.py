@@ -18,9 +18,9 @@ from typing import Optional
 
 from .._core.units import ceil_div
 from .._policy.settings import PROFILE_NONE, Settings, Sizing
+from .._records.demand import DEMANDS
 from .._records.vm import LIMITS, SHRINK, VM, kind_of
 from .constraints import common_granule
-from .demand import DEMANDS
 from .target import Wanted
 
 

@@ -14,10 +14,10 @@ from typing import NamedTuple, Optional, Union
 
 from .._core.units import PPM
 from .._policy.settings import MODE_RECOMMEND, MODES, Settings
+from .._records.demand import demand_of
 from .._records.vm import GROW, LIMITS, MEMORY_MIB, RESOURCES, SHRINK, VCPUS, VM, Capability, kind_of
 from .capacity import Ledger
 from .constraints import Against, Opening, against_small_change
-from .demand import demand_of
 from .target import Wanted
 
 MIB_PER_GIB = 1024

@@ -15,11 +15,11 @@ from .._core.needs import needs
 from .._core.units import MS_PER_S, PPM
 from .._policy.settings import Settings
 from .._policy.sizing import SizingPolicy
+from .._records.demand import DEMANDS
 from .._records.outcomes import CAPACITY, HEADROOM, LEAD_S, METRIC, MODEL, PRICES, SPENT, UNIQUE_ID, Outcomes
 from .._records.plan import Service
 from .._records.vm import CPU_LIMIT_MILLICORES, LIMITS, MEMORY_MIB, VCPUS, VM
 from .constraints import common_granule
-from .demand import DEMANDS
 from .layers import Layer, planned_limits, size_layer, standing_limit
 from .price import Prices, cheapest, cost, expected, pressure
 

@@ -13,6 +13,7 @@ from .._core.clock import parse_utc
 from .._core.errors import HeadroomError
 from .._policy.settings import MODES, Settings
 from .._policy.sizing import SizingPolicy
+from .._records.demand import DEMANDS
 from .._records.forecast import TARGET_MEAN, Choice, Forecast
 from .._records.outcomes import Outcomes
 from .._records.plan import PURPOSE_SIZE, REFUSED, Decision, Plan
@@ -22,7 +23,6 @@ from .._records.wishes import Wishes
 from .bounds import NO_VALUE, OVER_VALUE, Bounds, no_bounds, reduce_bounds
 from .capacity import Ledger
 from .constraints import Calendar
-from .demand import DEMANDS
 from .judge import Judge
 from .layers import Layer
 from .order import Proposal

@@ -19,6 +19,7 @@ from .._core.clock import format_ms
 from .._core.needs import needs
 from .._policy.settings import SECTIONS, Guard
 from .._policy.sizing import SizingPolicy
+from .._records.demand import DEMANDS
 from .._records.plan import Signalled
 from .._records.series import (
     CPU_DELAY_MILLICORES,
@@ -39,7 +40,6 @@ from .._records.vm import (
     VCPUS,
     VM,
 )
-from .demand import DEMANDS
 from .layers import Layer
 from .pressure import SIGNS
 

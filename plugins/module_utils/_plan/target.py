@@ -23,11 +23,11 @@ from typing import NamedTuple, Optional
 from .._core.clock import parse_utc
 from .._core.units import PERCENT, PPM, PPM_PER_PERCENT, ceil_div
 from .._policy.settings import PROFILE_CAREFUL, PROFILE_ELASTIC, Settings, Sizing
+from .._records.demand import DEMANDS, Demand
 from .._records.forecast import NO_HISTORY, Choice
 from .._records.plan import Service, Signalled
 from .._records.vm import GROW, LIMITS, SHRINK
 from .bounds import BAD_VALUE, NO_VALUE, OVER_VALUE
-from .demand import DEMANDS, Demand
 from .pressure import Pressed
 
 SECONDS_PER_MINUTE = 60

@@ -19,12 +19,12 @@ from .._core.needs import needs
 from .._core.units import MS_PER_S, ceil_div
 from .._policy.settings import SECTIONS, Settings
 from .._policy.sizing import SizingPolicy
+from .._records.demand import DEMANDS
 from .._records.plan import PURPOSE_GUARD, Decision, Plan
 from .._records.snapshot import Snapshot
 from .._records.vm import GROW, LIMITS, RESOURCES, VM
 from .capacity import Ledger
 from .constraints import Calendar
-from .demand import DEMANDS
 from .guard import GuardRule, grown
 from .judge import Judge
 from .layers import Layer, planned_limits, size_layer, standing_limit

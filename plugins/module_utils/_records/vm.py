@@ -75,6 +75,9 @@ LIMITS = {
     INTERFACE_OUTBOUND_BITS_PER_S: Limited(),
 }
 
+# Those of each disk or interface.
+DEVICE_LIMITS = tuple(limit for limit in LIMITS if SETTINGS[limit])
+
 
 def kind_of(resource: str) -> str:
     """A resource, limit or setting without its target: "disk_iops" of "disk_iops/vda"."""

@@ -9,17 +9,17 @@ from typing import Optional
 
 from .._policy.sizing import SizingPolicy
 from .._records.backtest import Backtest
+from .._records.demand import DEMANDS
 from .._records.forecast import Forecast
 from .._records.plan import Plan
 from .._records.receipt import Receipt
-from .._records.series import CPU_MILLICORES, MEMORY_USED_MIB
 from .._records.snapshot import Snapshot
-from .._records.vm import MEMORY_MIB, VCPUS
+from .._records.vm import RESOURCES
 from .curves import Curve
 from .trust import Measured, Scorecard, Speaking
 from .violations import Violations
 
-METRIC_OF = {VCPUS: CPU_MILLICORES, MEMORY_MIB: MEMORY_USED_MIB}  # the demand that sizes each resource
+METRIC_OF = {resource: DEMANDS[resource].metric for resource in RESOURCES}  # the demand that sizes each resource
 
 
 @dataclass(frozen=True)

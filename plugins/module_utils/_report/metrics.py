@@ -15,7 +15,7 @@ from typing import NamedTuple, Optional
 
 from .._core.clock import parse_utc
 from .._core.units import PPM
-from .._records.vm import DIRECTIONS, MEMORY_MIB, RESOURCES, VCPUS
+from .._records.vm import DIRECTIONS, MEMORY_MIB, RESOURCES, VCPUS, kind_of
 from .labels import SCOPE_WORD
 from .view import View
 
@@ -72,7 +72,7 @@ def _decisions(view: View) -> Iterator[_Family]:
     )
     # The target of a setting ("disk_iops/vda") is left out: there may be any number of them.
     counts = Counter(
-        (row.resource.partition("/")[0], row.verdict, row.code) for machine in view.machines for row in machine.rows
+        (kind_of(row.resource), row.verdict, row.code) for machine in view.machines for row in machine.rows
     )
     decisions: list[_Labelled] = [
         ({"resource": resource, "verdict": verdict, "reason": code}, number)

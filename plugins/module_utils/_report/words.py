@@ -10,15 +10,18 @@ from typing import Optional
 from .._core.clock import parse_utc
 from .._core.units import MILLICORES_PER_VCPU, PPM
 from .._records.action import Action
+from .._records.demand import DEMANDS, demand_of
 from .._records.vm import (
     CPU_LIMIT_MILLICORES,
     CPU_SHARES,
+    DEVICE_LIMITS,
     DISK_BYTES_PER_S,
     DISK_IOPS,
     INTERFACE_INBOUND_BITS_PER_S,
     INTERFACE_OUTBOUND_BITS_PER_S,
     LIMITS,
     MEMORY_MIB,
+    RESOURCES,
     SET,
     VCPUS,
     kind_of,
@@ -35,17 +38,10 @@ RESOURCE_WORD = {
     INTERFACE_INBOUND_BITS_PER_S: "limit into interface",
     INTERFACE_OUTBOUND_BITS_PER_S: "limit out of interface",
 }
-UNIT = {VCPUS: "vCPU", MEMORY_MIB: "MiB"}
+UNIT = {resource: DEMANDS[resource].unit for resource in RESOURCES}
 MIB_PER_GIB = 1024
-# Limits of devices -> their unit, and how much of the limit one of it is.
-RATES = {
-    DISK_IOPS: ("IOPS", 1),
-    DISK_BYTES_PER_S: ("MB/s", 1_000_000),
-    INTERFACE_INBOUND_BITS_PER_S: ("Mbit/s", 1_000_000),
-    INTERFACE_OUTBOUND_BITS_PER_S: ("Mbit/s", 1_000_000),
-}
 # How much of the demand's metric one unit of the size holds.
-PER_UNIT = {VCPUS: MILLICORES_PER_VCPU, MEMORY_MIB: 1}
+PER_UNIT = {resource: DEMANDS[resource].per_unit for resource in RESOURCES}
 
 _SPANS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _PARTS = 2  # units of a duration that are told
@@ -58,8 +54,10 @@ def size(resource: str, amount: float) -> str:
         return f"{_vcpus(amount)} {UNIT[VCPUS]} ({amount:.0f} millicores)"
     if resource == MEMORY_MIB and abs(amount) >= MIB_PER_GIB:
         return f"{_short(amount / MIB_PER_GIB)} GiB"
-    unit, per_unit = RATES.get(kind_of(resource), (UNIT.get(resource, ""), 1))
-    return f"{_short(amount / per_unit)} {unit}".rstrip()
+    if kind_of(resource) in DEVICE_LIMITS:
+        told = demand_of(resource)
+        return f"{_short(amount / told.per_told)} {told.unit}"
+    return f"{_short(amount)} {UNIT.get(resource, '')}".rstrip()
 
 
 def step(resource: str, before: int, after: int) -> str:
@@ -75,7 +73,7 @@ def change(act: Action) -> str:
     """What an act changes: a size, or the fields of a setting, which may be words: "0-3 → 0-7"."""
     if act.resource in UNIT:
         return step(act.resource, act.size_before, act.size_after)
-    if kind_of(act.resource) in RATES:  # of which 0 is none
+    if kind_of(act.resource) in DEVICE_LIMITS:  # of which 0 is none
         first = act.changes[0]
         ends = (size(act.resource, int(amount)) if amount else "none" for amount in (first.before, first.after))
         return f"{resource_word(act.resource)} {' → '.join(ends)}"

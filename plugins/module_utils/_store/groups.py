@@ -16,6 +16,7 @@ from urllib.parse import unquote
 
 from .._core.clock import EPOCH, format_utc
 from .._core.needs import needs
+from .._core.units import SECOND_US
 from .delta import filesystem, query, unreachable
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     Integers = npt.NDArray[np.int64]
 
-SECOND_US = 1_000_000
 READER = 1  # of Delta's protocol: the last in which a row of a file is a row of the table, as it stands
 MOST_KNOWN = 64  # arrays of ids
 FEW = 8  # times as many ids asked for as there are to look up

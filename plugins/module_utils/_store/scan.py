@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Optional
 from .._core.clock import EPOCH, format_utc
 from .._core.errors import HeadroomError
 from .._core.needs import needs
+from .._core.units import SECOND_US
 from .._records.series import COLUMNS, DAY_S, METRICS, Series, interval_schema
 from .delta import query, shown, version_of
-from .groups import KINDS, SECOND_US, Groups, Ids, Source, Span, numbers
+from .groups import KINDS, Groups, Ids, Source, Span, numbers
 from .rows import RowsDigest
 
 if TYPE_CHECKING:

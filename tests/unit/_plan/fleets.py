@@ -13,11 +13,11 @@ from typing import Any
 import pyarrow as pa
 
 from ansible_collections.headroom.fleet.plugins.module_utils._core.clock import format_utc
-from ansible_collections.headroom.fleet.plugins.module_utils._plan.demand import DEMANDS
 from ansible_collections.headroom.fleet.plugins.module_utils._plan.plan import make_plan
 from ansible_collections.headroom.fleet.plugins.module_utils._plan.state import PlanState
 from ansible_collections.headroom.fleet.plugins.module_utils._policy.sizing import SizingPolicy, load_policy
 from ansible_collections.headroom.fleet.plugins.module_utils._records.action import Action
+from ansible_collections.headroom.fleet.plugins.module_utils._records.demand import DEMANDS
 from ansible_collections.headroom.fleet.plugins.module_utils._records.forecast import COLUMNS, Choice, Forecast
 from ansible_collections.headroom.fleet.plugins.module_utils._records.host import Host
 from ansible_collections.headroom.fleet.plugins.module_utils._records.plan import Plan

@@ -16,6 +16,7 @@ from ..._records.vm import (
     SHRINK,
     VCPUS,
     Capability,
+    kind_of,
 )
 
 _AGENT = ("guest.vcpus", "config.vcpus")
@@ -68,7 +69,7 @@ def _settings(fields: dict[str, Any]) -> list[Capability]:
         *(one for one in fields if one.startswith("config.")),
     ):
         resource = name.partition(".")[2]
-        if resource.partition("/")[0] in SETTINGS:
+        if kind_of(resource) in SETTINGS:
             by_resource.setdefault(resource, []).append(name)
     return [
         Capability(

@@ -7,8 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .._core.units import MILLICORES_PER_VCPU
-from .._records.series import CPU_MILLICORES, MEMORY_USED_MIB, NET_RECEIVE_BITS_PER_S, NET_TRANSMIT_BITS_PER_S
-from .._records.vm import (
+from .series import CPU_MILLICORES, MEMORY_USED_MIB, NET_RECEIVE_BITS_PER_S, NET_TRANSMIT_BITS_PER_S
+from .vm import (
     CPU_LIMIT_MILLICORES,
     CPU_SHARES,
     DISK_BYTES_PER_S,
